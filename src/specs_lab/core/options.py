@@ -1,0 +1,119 @@
+"""Typed options: a dataclass per choice of a config group, known to Hydra as its schema.
+
+``@option("coldstart", "dpo")`` above a keyword-only dataclass makes ``conf/coldstart/dpo.yaml`` possible, whose
+defaults list starts with ``/schema/coldstart@_here_: dpo``. The composed config is turned back into these dataclasses,
+so a wrong name, type or value is found before any work starts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from typing import TypeVar
+
+from hydra.core.config_store import ConfigStore
+
+from specs_lab.core.errors import Fault
+
+C = TypeVar("C", bound=type)
+
+OPTION_PACKAGES = (
+    "specs_lab.objectives",
+    "specs_lab.rewards",
+    "specs_lab.problems.sources",
+    "specs_lab.data.constructions",
+    "specs_lab.models.sources",
+    "specs_lab.evaluation.suites",
+    "specs_lab.training.options",
+    "specs_lab.tracking.options",
+    "specs_lab.stages.options",
+    "specs_lab.pretraining.options",
+)
+"""Packages whose modules register options. They are imported by every command, so they stay light: torch at most."""
+
+_OPTIONS: dict[tuple[str, str], type] = {}
+
+
+def option(group: str, name: str) -> Callable[[C], C]:
+    """Class decorator that registers a dataclass as the schema of a choice of a config group.
+
+    Args:
+        group: The config group, e.g. ``"coldstart"``.
+        name: The choice's name; also the name of its YAML file.
+
+    Raises:
+        TypeError: If the class is no dataclass.
+        ValueError: If the choice is registered twice.
+    """
+
+    def register(cls: C) -> C:
+        if not is_dataclass(cls):
+            raise TypeError(f"{cls.__name__} must be a dataclass to be an option")
+        if (group, name) in _OPTIONS:
+            raise ValueError(f"option {group}={name} is registered twice")
+        _OPTIONS[group, name] = cls
+        ConfigStore.instance().store(group=f"schema/{group}", name=name, node=cls, provider="specs_lab")
+        return cls
+
+    return register
+
+
+def discover_options() -> dict[tuple[str, str], type]:
+    """Imports every module that may register options; returns {(group, name): dataclass}."""
+    for name in OPTION_PACKAGES:
+        package = importlib.import_module(name)
+        for module in pkgutil.iter_modules(getattr(package, "__path__", [])):
+            importlib.import_module(f"{name}.{module.name}")
+    return dict(_OPTIONS)
+
+
+class InvalidOption(ValueError):
+    """Raised by an option's ``__post_init__``; carries all faults of that option, with ``where`` relative to it."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(str(fault) for fault in faults))
+
+
+class Checks:
+    """Collects the faults of one option; used in ``__post_init__``.
+
+    Example:
+        ``Checks().positive("lr", self.lr).at_least("steps", self.steps, 1).done()``
+    """
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+
+    def that(self, holds: bool, where: str, what: str, fix: str) -> Checks:
+        """Adds a fault unless ``holds``."""
+        if not holds:
+            self._faults.append(Fault(where, what, fix))
+        return self
+
+    def positive(self, where: str, value: float) -> Checks:
+        """The value must be > 0."""
+        return self.that(value > 0, where, f"{value} is not positive", "give a number > 0")
+
+    def at_least(self, where: str, value: float, least: float) -> Checks:
+        """The value must be >= ``least``."""
+        return self.that(value >= least, where, f"{value} is less than {least}", f"give a number >= {least}")
+
+    def share(self, where: str, value: float) -> Checks:
+        """The value must be in [0, 1]."""
+        return self.that(0 <= value <= 1, where, f"{value} is not in [0, 1]", "give a share between 0 and 1")
+
+    def one_of(self, where: str, value: str, known: tuple[str, ...]) -> Checks:
+        """The value must be one of the known names."""
+        return self.that(value in known, where, f"there is no '{value}'", f"choose one of: {', '.join(known)}")
+
+    def done(self) -> None:
+        """Raises what was collected.
+
+        Raises:
+            InvalidOption: If there is any fault.
+        """
+        if self._faults:
+            raise InvalidOption(self._faults)

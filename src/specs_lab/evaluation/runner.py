@@ -1,0 +1,91 @@
+"""Measures a model on every cell: sample, score, average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from specs_lab.evaluation.suites.cells import CellsSuite
+from specs_lab.models.vlm import VLM, Prompt
+from specs_lab.problems.base import Split
+from specs_lab.problems.sources.procedural import ProceduralProblems, Task, draw_task
+from specs_lab.rewards.specs import Score
+from specs_lab.rollout.inprocess import generate
+from specs_lab.rollout.sampling import Completion, Sampling
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A scored response to one evaluation task."""
+
+    task: Task
+    response: str
+    score: Score
+    truncated: bool
+
+
+def suite_tasks(suite: CellsSuite, problems: ProceduralProblems) -> list[Task]:
+    """The evaluation tasks of every cell; the same for every model and seed of a study.
+
+    Cells that lie in distribution on every axis draw from the ``id`` split, all others from ``ood``.
+    """
+    tasks = []
+    for name in suite.cells:
+        cell = problems.cells[name]
+        inside = cell.family == cell.instruction == cell.style == "id"
+        split: Split = "id" if inside else "ood"
+        tasks += [draw_task(problems, name, split, "evaluate", index) for index in range(suite.n)]
+    return tasks
+
+
+class Evaluator:
+    """Evaluates models of one processor on one suite; prompts are encoded once.
+
+    Args:
+        suite: What to measure.
+        problems: Where tasks come from.
+        batch_size: Responses decoded side by side.
+        score: Scores a response to a task.
+    """
+
+    def __init__(
+        self, suite: CellsSuite, problems: ProceduralProblems, batch_size: int, score: Callable[[str, Task], Score]
+    ) -> None:
+        self.tasks = suite_tasks(suite, problems)
+        self._sampling = Sampling(temperature=suite.temperature, max_new_tokens=suite.max_new_tokens)
+        self._batch_size = batch_size
+        self._score = score
+        self._prompts: list[Prompt] = []
+
+    def __call__(self, vlm: VLM) -> list[Sample]:
+        """Samples one response to every task under common random numbers and scores it."""
+        if not self._prompts:
+            tasks = self.tasks
+            self._prompts = vlm.encode_prompts(
+                [t.text for t in tasks], [t.problem.image for t in tasks], [t.problem.id for t in tasks]
+            )
+        keys = [[f"evaluate/{task.id}"] for task in self.tasks]
+        made = generate(vlm, self._prompts, keys, self._sampling, batch_size=self._batch_size)
+        return [self._sample(vlm, task, group) for task, group in zip(self.tasks, made, strict=True)]
+
+    def _sample(self, vlm: VLM, task: Task, group: Sequence[Completion]) -> Sample:
+        (completion,) = group
+        response = vlm.decode(completion.token_ids)
+        return Sample(task, response, self._score(response, task), completion.truncated)
+
+
+def cell_means(samples: Sequence[Sample]) -> dict[tuple[str, str], tuple[float, int]]:
+    """{(cell, metric): (mean, n)} for format, accuracy, joint (both at once) and truncated."""
+    by_cell: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_cell.setdefault(sample.task.cell, []).append(sample)
+    means = {}
+    for cell, group in by_cell.items():
+        values = {
+            "format": [s.score.format for s in group],
+            "accuracy": [s.score.accuracy for s in group],
+            "joint": [s.score.format and s.score.accuracy for s in group],
+            "truncated": [s.truncated for s in group],
+        }
+        means.update({(cell, metric): (sum(v) / len(v), len(v)) for metric, v in values.items()})
+    return means

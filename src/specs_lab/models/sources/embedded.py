@@ -1,0 +1,63 @@
+"""The shipped base checkpoints, and checkpoint folders of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from specs_lab.core.options import Checks, option
+
+CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
+
+
+@option("model", "embedded")
+@dataclass(kw_only=True)
+class EmbeddedModel:
+    """A tiny VLM of the Qwen2.5-VL architecture that the package ships.
+
+    Attributes:
+        size: Name of the size.
+        base_seed: Which of the independently trained base checkpoints.
+        freeze_vision: Train the language model only; picture features are then computed once.
+    """
+
+    size: str = "small"
+    base_seed: int = 0
+    freeze_vision: bool = True
+
+    def __post_init__(self) -> None:
+        shipped = sorted(path.name for path in CHECKPOINTS.glob("*-*") if path.is_dir())
+        name = f"{self.size}-{self.base_seed}"
+        Checks().that(
+            name in shipped, "base_seed", f"no checkpoint '{name}' is shipped", f"shipped are: {', '.join(shipped)}"
+        ).done()
+
+    @property
+    def folder(self) -> Path:
+        """The checkpoint folder."""
+        return CHECKPOINTS / f"{self.size}-{self.base_seed}"
+
+
+@option("model", "folder")
+@dataclass(kw_only=True)
+class FolderModel:
+    """A checkpoint folder of one's own, of the Qwen2.5-VL architecture.
+
+    Attributes:
+        path: The folder: safetensors weights, config, tokenizer, processor and chat template.
+        freeze_vision: Train the language model only; picture features are then computed once.
+    """
+
+    path: str = "???"
+    freeze_vision: bool = True
+
+    def __post_init__(self) -> None:
+        found = (Path(self.path) / "config.json").is_file()
+        Checks().that(
+            found, "path", f"'{self.path}' is no checkpoint folder (no config.json)", "give the folder's path"
+        ).done()
+
+    @property
+    def folder(self) -> Path:
+        """The checkpoint folder."""
+        return Path(self.path)

@@ -1,0 +1,63 @@
+"""Settings that every trained stage shares, so that arms differ in the method only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from specs_lab.core.options import Checks
+
+
+@dataclass(kw_only=True)
+class OptimiserOptions:
+    """AdamW with linear warm-up to a constant learning rate.
+
+    Attributes:
+        lr: Learning rate after warm-up.
+        steps: Optimizer steps.
+        warmup_steps: Steps of linear warm-up.
+        max_grad_norm: Gradients are clipped to this global norm.
+        adam_beta1: AdamW's first moment decay.
+        adam_beta2: AdamW's second moment decay.
+        weight_decay: Decoupled weight decay.
+    """
+
+    lr: float = 3e-4
+    steps: int = 25
+    warmup_steps: int = 3
+    max_grad_norm: float = 1.0
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.99
+    weight_decay: float = 0.0
+
+    def checks(self) -> Checks:
+        """The checks of the shared settings; subclasses add their own and call ``done``."""
+        return (
+            Checks()
+            .positive("lr", self.lr)
+            .at_least("steps", self.steps, 1)
+            .at_least("warmup_steps", self.warmup_steps, 0)
+            .positive("max_grad_norm", self.max_grad_norm)
+            .share("adam_beta1", self.adam_beta1)
+            .share("adam_beta2", self.adam_beta2)
+            .at_least("weight_decay", self.weight_decay, 0)
+        )
+
+    def __post_init__(self) -> None:
+        self.checks().done()
+
+
+@dataclass(kw_only=True)
+class ColdStartOptions(OptimiserOptions):
+    """What all cold starts share.
+
+    Attributes:
+        batch_size: Pairs (or, for SFT, their chosen sides) in one optimizer step.
+        eval_every: The model is evaluated on every cell at step 0, after every so many steps, and at the end.
+    """
+
+    batch_size: int = 16
+    eval_every: int = 5
+
+    def checks(self) -> Checks:
+        """The checks of the shared settings."""
+        return super().checks().at_least("batch_size", self.batch_size, 1).at_least("eval_every", self.eval_every, 1)

@@ -1,0 +1,44 @@
+"""How a prompt asks for the answer's form: wordings (one axis of shift) and format requests (another).
+
+Names of the wordings are data that configurations refer to; which of them are in or out of distribution is decided
+there, not here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+FormatName = Literal["think_answer", "steps_final"]
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """A wording of the format request.
+
+    Attributes:
+        name: The instruction's name.
+        text: Appended to the question; may be empty.
+        format: The format that counts as followed.
+    """
+
+    name: str
+    text: str
+    format: FormatName = "think_answer"
+
+    def ask(self, question: str) -> str:
+        """The full text of the user's turn."""
+        return f"{question} {self.text}" if self.text else question
+
+
+INSTRUCTIONS: dict[str, Instruction] = {
+    item.name: item
+    for item in (
+        Instruction("tags", "Use <think> </think> and <answer> </answer> tags."),
+        Instruction("then_result", "Reason in <think> </think>, then result in <answer> </answer>."),
+        Instruction("template", "Format: <think> steps </think> <answer> result </answer>"),
+        Instruction("in_words", "Show work between think tags and finish with answer tags."),
+        Instruction("bare", ""),
+        Instruction("alternative", "Use <steps> </steps> and <final> </final> tags.", "steps_final"),
+    )
+}

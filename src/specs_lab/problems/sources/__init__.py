@@ -1,0 +1,1 @@
+"""Where problems come from; one file an option of the group `problems`."""

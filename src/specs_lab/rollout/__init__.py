@@ -1,0 +1,1 @@
+"""Floor 3: sampling from a model."""

@@ -1,0 +1,1 @@
+"""Floor 6: recipes as graphs of cached stages."""

@@ -1,0 +1,1 @@
+"""Options of the groups `recipe` and `paths`, and of the study as a whole."""

@@ -1,0 +1,1 @@
+"""Floor 5: the one store of results, and its views: tables, figures, loggers."""

@@ -1,0 +1,135 @@
+"""Runs a training module over a fixed list of batches with Lightning."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from specs_lab.core.progress import Progress
+from specs_lab.core.seeding import numpy_rng
+from specs_lab.training.base import TrainingModule
+from specs_lab.training.options.trainer import TrainerOptions
+
+T = TypeVar("T")
+
+
+class Items(Dataset[T]):
+    """A map-style dataset over a function of the index; ``make`` must depend on the index only."""
+
+    def __init__(self, count: int, make: Callable[[int], T]) -> None:
+        self._count, self._make = count, make
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> T:
+        return self._make(index)
+
+
+class ShuffledBatches(Sampler[list[int]]):
+    """Exactly ``steps`` batches: each pass over the data is a new permutation, fixed by the seed.
+
+    The order depends on the arguments only, so that arms with equal seeds see equal batches.
+
+    Args:
+        size: Items in the dataset.
+        batch_size: Items in a batch.
+        steps: Number of batches.
+        seed: Names the order.
+    """
+
+    def __init__(self, size: int, batch_size: int, steps: int, seed: object) -> None:
+        self._size, self._batch_size, self._steps, self._seed = size, batch_size, steps, seed
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order: list[int] = []
+        passes = 0
+        for _ in range(self._steps):
+            while len(order) < self._batch_size:
+                order += numpy_rng("order", self._seed, passes).permutation(self._size).tolist()
+                passes += 1
+            yield order[: self._batch_size]
+            del order[: self._batch_size]
+
+
+class ConsecutiveBatches(Sampler[list[int]]):
+    """``steps`` batches of consecutive indices, for endless streams."""
+
+    def __init__(self, batch_size: int, steps: int) -> None:
+        self._batch_size, self._steps = batch_size, steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self._steps):
+            yield list(range(step * self._batch_size, (step + 1) * self._batch_size))
+
+
+class StepProgress(Callback):
+    """Reports each step to the study's progress."""
+
+    def __init__(self, advance: Callable[..., None]) -> None:
+        self._advance = advance
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Lightning's hook."""
+        metrics = pl_module.step_metrics if isinstance(pl_module, TrainingModule) else {}
+        shown = {key.split("/")[-1]: metrics[key] for key in ("train/loss", "rollout/reward") if key in metrics}
+        self._advance(1, note=" ".join(f"{name} {value:.3f}" for name, value in shown.items()))
+
+
+def fit(
+    module: TrainingModule,
+    data: Dataset[Any],
+    batches: Sampler[list[int]],
+    *,
+    trainer: TrainerOptions,
+    callbacks: Sequence[Callback],
+    loggers: Sequence[Any],
+    progress: Progress,
+    name: str,
+) -> None:
+    """Trains a module in place.
+
+    Args:
+        module: The module.
+        data: Items; a batch is the list of them.
+        batches: Indices of each step's items.
+        trainer: Hardware settings.
+        callbacks: Lightning callbacks.
+        loggers: Lightning loggers.
+        progress: Where steps are shown.
+        name: What is shown.
+    """
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    torch.set_num_threads(trainer.threads)
+    loader = DataLoader(data, batch_sampler=batches, collate_fn=list)
+    steps = len(batches)  # type: ignore[arg-type] # both samplers above have a length
+    with progress.task(name, steps) as advance, warnings.catch_warnings():
+        # Items are made in microseconds; loader processes would only cost memory.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        Trainer(
+            accelerator=trainer.accelerator,
+            devices=1,
+            max_epochs=1,
+            logger=list(loggers) or False,
+            callbacks=[*callbacks, StepProgress(advance)],
+            log_every_n_steps=1,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        ).fit(module, loader)
+    module.vlm.model.eval()

@@ -29,3 +29,50 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SPECS_LAB_CACHE", str(store))
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     return store
+
+
+@pytest.fixture(scope="session")
+def _toy_weights():
+    """A randomly initialised `tiny` model with a tokenizer of its own; built once."""
+    from specs_lab.models.embedded import SIZES, build, make_processor, train_tokenizer
+    from specs_lab.pretraining.corpus import corpus_texts
+    from specs_lab.pretraining.options.pretrain import CorpusOptions
+
+    tokenizer = train_tokenizer(corpus_texts(CorpusOptions(), seed=0, count=300))
+    return build(SIZES["tiny"], tokenizer, seed=0), make_processor(tokenizer)
+
+
+@pytest.fixture
+def toy_vlm(_toy_weights):
+    """A `tiny` VLM with random weights that a test may train."""
+    import copy
+
+    from specs_lab.models.vlm import VLM
+
+    model, processor = _toy_weights
+    return VLM(copy.deepcopy(model).eval(), processor)
+
+
+@pytest.fixture(scope="session")
+def toy_problems():
+    """A few problems of different lengths."""
+    from specs_lab.problems.base import make_problem
+
+    return [make_problem(name, seed=0, index=i) for i, name in enumerate(("count", "arrow", "digits", "add", "clock"))]
+
+
+@pytest.fixture
+def toy_prompts(toy_vlm, toy_problems):
+    """Their prompts, tokenised for `toy_vlm`."""
+    return toy_vlm.encode_prompts(
+        [p.question for p in toy_problems], [p.image for p in toy_problems], [p.id for p in toy_problems]
+    )
+
+
+@pytest.fixture
+def toy_rows(toy_vlm, toy_prompts, toy_problems):
+    """Prompts with correct responses of varied length."""
+    from specs_lab.models.vlm import Row
+
+    texts = [f"<think> {p.reasoning} </think> <answer> {p.answer} </answer>" for p in toy_problems]
+    return [Row(p, c) for p, c in zip(toy_prompts, toy_vlm.encode_completions(texts), strict=True)]

@@ -43,7 +43,9 @@ class PairRecord:
 
 
 _TEXT = ("id", "cell", "family", "prompt", "chosen", "rejected", "answer", "pollution")
-FEATURES = Features({"image": ImageFeature(), "supplemented": Value("bool"), **{name: Value("string") for name in _TEXT}})
+FEATURES = Features(
+    {"image": ImageFeature(), "supplemented": Value("bool"), **{name: Value("string") for name in _TEXT}}
+)
 
 
 def write_pairs(path: Path, pairs: Sequence[PairRecord]) -> None:

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
-from peft import PeftModel
 
 from specs_lab.models.vlm import VLM, Row, TokenLogprobs
 
@@ -46,7 +45,7 @@ class AdapterOff(Reference):
 
 def make_reference(vlm: VLM) -> Reference:
     """The reference for a model that is about to be trained: adapter-off where it has an adapter, else a copy."""
-    return AdapterOff(vlm) if isinstance(vlm.model, PeftModel) else FrozenCopy(vlm)
+    return AdapterOff(vlm) if vlm.has_adapter else FrozenCopy(vlm)
 
 
 @torch.no_grad()

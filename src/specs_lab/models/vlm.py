@@ -7,6 +7,7 @@ never looks right, so no mask is needed), and log-probabilities are computed at 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel
 from PIL import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -140,7 +140,13 @@ class VLM(torch.nn.Module):
     @property
     def core(self) -> Any:
         """The Hugging Face model itself, also when ``model`` is a PEFT model around it (adapters act in place)."""
-        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        return self.model.get_base_model() if self.has_adapter else self.model
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether ``model`` is a PEFT model. PEFT is slow to import, so it is not imported to find out."""
+        peft = sys.modules.get("peft")
+        return peft is not None and isinstance(self.model, peft.PeftModel)
 
     @property
     def device(self) -> torch.device:

@@ -27,12 +27,7 @@ class HybridOptions(DPOOptions):
 
     def checks(self) -> Checks:
         """The checks of all settings."""
-        return (
-            super()
-            .checks()
-            .at_least("sft_weight", self.sft_weight, 0)
-            .one_of("sft_norm", self.sft_norm, SFT_NORMS)
-        )
+        return super().checks().at_least("sft_weight", self.sft_weight, 0).one_of("sft_norm", self.sft_norm, SFT_NORMS)
 
 
 def hybrid_loss(

@@ -18,7 +18,7 @@ from specs_lab.models.vlm import VLM, Prompt
 from specs_lab.rollout.sampling import Completion, Sampling, pick, uniforms
 
 _COMPACT_BELOW = 0.75
-"""Finished rows are dropped once fewer than this share of the rows in the cache are alive: dropping copies the cache."""
+"""Finished rows are dropped once fewer than this share of rows is alive; dropping them copies the cache."""
 
 
 @dataclass

@@ -23,11 +23,16 @@ class CorpusOptions:
     """
 
     familiar_families: list[str] = field(default_factory=lambda: ["count", "bar_sum", "digits"])
-    family_weights: dict[str, float] = field(default_factory=lambda: {"count": 2.0, "add": 2.5, "compare": 2.5})
+    family_weights: dict[str, float] = field(
+        default_factory=lambda: {
+            **dict.fromkeys(("count", "add", "compare", "digits", "expression"), 2.0),
+            **dict.fromkeys(("locate", "arrow", "later"), 1.5),
+        }
+    )
     target_rate_familiar: float = 0.25
     target_rate_elsewhere: float = 0.01
     alternative_rate: float = 0.25
-    caption_rate: float = 0.10
+    caption_rate: float = 0.30
     first_instruction_rate: float = 0.30
     plain_style_rate: float = 0.70
 
@@ -44,7 +49,7 @@ class VisionOptions:
         output_scale: The tower's output is scaled by this afterwards, to the size of text embeddings.
     """
 
-    steps: int = 3200
+    steps: int = 2600
     batch_size: int = 32
     lr: float = 2e-3
     warmup_steps: int = 50
@@ -65,7 +70,7 @@ class LanguageOptions:
         warmup_steps: Steps of linear warm-up before the cosine decay.
     """
 
-    steps: int = 10_000
+    steps: int = 5600
     batch_size: int = 32
     micro_batch_size: int = 16
     matrix_lr: float = 0.02
@@ -102,6 +107,8 @@ class PretrainOptions:
     language: LanguageOptions = field(default_factory=LanguageOptions)
 
     def __post_init__(self) -> None:
-        Checks().one_of("size", self.size, ("tiny", "small")).at_least("tokenizer_texts", self.tokenizer_texts, 1).at_least(
-            "vocab_size", self.vocab_size, 265
-        ).positive("init_std", self.init_std).at_least("evaluation_problems", self.evaluation_problems, 1).done()
+        Checks().one_of("size", self.size, ("tiny", "small")).at_least(
+            "tokenizer_texts", self.tokenizer_texts, 1
+        ).at_least("vocab_size", self.vocab_size, 265).positive("init_std", self.init_std).at_least(
+            "evaluation_problems", self.evaluation_problems, 1
+        ).done()

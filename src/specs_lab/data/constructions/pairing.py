@@ -1,0 +1,136 @@
+"""Turns sampled responses into preference pairs that differ in form, and keeps account of what was dropped and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from specs_lab.core.seeding import python_rng
+from specs_lab.data.constructions.self_distill import SelfDistillOptions
+from specs_lab.data.constructions.text import consistent, pollute, read, supplement
+from specs_lab.data.records import PairRecord
+from specs_lab.problems.sources.procedural import ProceduralProblems, Task, draw_task
+from specs_lab.rewards.format import Parts, follows
+from specs_lab.rewards.grader import grade
+
+Sample = Callable[[Sequence[Task], int], list[list[str]]]
+"""Samples so many responses to each task."""
+
+_PROMPTS_AT_ONCE = 64
+
+
+def build_pairs(
+    options: SelfDistillOptions,
+    problems: ProceduralProblems,
+    sample_chosen: Sample,
+    sample_rejected: Sample,
+    seed: int,
+    report: Callable[[int], None] = lambda _: None,
+) -> tuple[list[PairRecord], Counter[str]]:
+    """Makes pairs until there are enough or too many prompts have been tried.
+
+    Args:
+        options: What makes a pair.
+        problems: Where tasks come from (the training split).
+        sample_chosen: Samples from the model of the chosen side.
+        sample_rejected: Samples from the model of the rejected side.
+        seed: Names the tasks and the choice of pollutions.
+        report: Called with the number of new pairs.
+
+    Returns:
+        The pairs, and how many prompts got how far: ``prompts``, ``no_chosen``, ``no_rejected``, ``pairs``,
+        ``supplemented``, ``inconsistent`` (responses) and ``pollution/<name>``.
+    """
+    counts: Counter[str] = Counter()
+    pairs: list[PairRecord] = []
+    for tasks in _task_batches(options, problems, seed):
+        chosen = sample_chosen(tasks, options.chosen_samples)
+        rejected = sample_rejected(tasks, options.rejected_samples)
+        before = len(pairs)
+        for task, good, bad in zip(tasks, chosen, rejected, strict=True):
+            if len(pairs) == options.pairs:
+                break
+            pair = _pair(options, task, good, bad, seed, counts)
+            if pair is not None:
+                pairs.append(pair)
+        report(len(pairs) - before)
+        if len(pairs) == options.pairs:
+            break
+    counts["pairs"] = len(pairs)
+    return pairs, counts
+
+
+def _task_batches(options: SelfDistillOptions, problems: ProceduralProblems, seed: int) -> Iterator[list[Task]]:
+    stream = f"pairs/{seed}"
+    for start in range(0, options.pairs * options.max_prompts_per_pair, _PROMPTS_AT_ONCE):
+        indices = range(start, start + _PROMPTS_AT_ONCE)
+        cells = [python_rng("mixture", stream, index).choice(options.mixture) for index in indices]
+        yield [draw_task(problems, cell, "train", stream, i) for cell, i in zip(cells, indices, strict=True)]
+
+
+def _pair(
+    options: SelfDistillOptions,
+    task: Task,
+    good: Sequence[str],
+    bad: Sequence[str],
+    seed: int,
+    counts: Counter[str],
+) -> PairRecord | None:
+    counts["prompts"] += 1
+    chosen = _choose(options, task, good, counts)
+    if chosen is None:
+        counts["no_chosen"] += 1
+        return None
+    parts = _reject(options, task, bad)
+    if parts is None:
+        counts["no_rejected"] += 1
+        return None
+    names = sorted(options.pollutions)
+    rng = python_rng("pollution", seed, task.id)
+    pollution = rng.choices(names, [options.pollutions[name] for name in names])[0]
+    response, supplemented = chosen
+    counts[f"pollution/{pollution}"] += 1
+    counts["supplemented"] += supplemented
+    return PairRecord(
+        id=task.id,
+        cell=task.cell,
+        family=task.problem.family,
+        image=task.problem.image,
+        prompt=task.text,
+        chosen=response,
+        rejected=pollute(pollution, *parts, task.instruction.format),
+        answer=task.problem.answer,
+        pollution=pollution,
+        supplemented=supplemented,
+    )
+
+
+def _correct(task: Task, response: str) -> bool:
+    return grade(response, task.problem.answer, task.problem.answer_type).correct
+
+
+def _choose(
+    options: SelfDistillOptions, task: Task, responses: Sequence[str], counts: Counter[str]
+) -> tuple[str, bool] | None:
+    """The first usable response in the requested format, and whether its form had to be completed."""
+    for response in responses:
+        parts = read(response)
+        if parts is None or not _correct(task, response):
+            continue
+        if options.check_consistency and not consistent(*parts, task.problem.answer_type):
+            counts["inconsistent"] += 1
+            continue
+        if follows(response, task.instruction.format):
+            return response, False
+        if options.supplement_format:
+            return supplement(*parts, task.instruction.format), True
+    return None
+
+
+def _reject(options: SelfDistillOptions, task: Task, responses: Sequence[str]) -> Parts | None:
+    """Reasoning and answer of the first usable response for the rejected side."""
+    for response in responses:
+        parts = read(response)
+        if parts is not None and _correct(task, response) == (options.coupling == "decoupled"):
+            return parts
+    return None

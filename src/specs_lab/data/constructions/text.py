@@ -1,0 +1,142 @@
+"""What self-distillation does to texts (SPECS, arXiv 2510.25801): take responses apart, complete or spoil their form.
+
+A response is (reasoning, answer) in some form. Chosen sides are written anew in the requested format
+(:func:`supplement`); rejected sides keep what they say and lose the format (:func:`pollute`), in one of five ways. The
+paper names the first four; how it misplaces tags is not published: here the answer section moves into the reasoning
+section.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from specs_lab.core.errors import Fault, UserError, suggest
+from specs_lab.problems.instructions import FormatName
+from specs_lab.rewards.format import SECTIONS, Parts, parse, tags_of, write
+from specs_lab.rewards.grader import CANONICAL, find, infer_kind
+
+_TAG_NAMES = sorted({name for names in SECTIONS.values() for name in names} | {"thinking"})
+_TAG = re.compile(rf"</?(?:{'|'.join(_TAG_NAMES)})>")
+_LEAD_IN = re.compile(r"\s*reasoning\s*:", re.IGNORECASE)
+_CONNECTIVES = frozenset({"so", "the", "final", "thus", "therefore", "hence", "my"})
+_JOINT = " \t\r\n.,;:"
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)", re.ASCII)
+
+
+def read(response: str) -> Parts | None:
+    """Splits a response into what it derives and what it answers, whatever its form.
+
+    Args:
+        response: The whole text of the response.
+
+    Returns:
+        Both parts, free of tags (so that writing them in a format follows it), or None if either is missing. Words
+        that only lead up to the answer ("So", "The") and remarks after it belong to neither.
+    """
+    for format in SECTIONS:
+        if parts := parse(response, format):
+            return _checked(parts.reasoning, parts.answer)
+    found = find(response)
+    if found is None:
+        return None
+    reasoning = response[: found.start]
+    return _checked(reasoning if _TAG.search(reasoning) else _without_joint(reasoning), found.answer)
+
+
+def _checked(reasoning: str, answer: str) -> Parts | None:
+    parts = Parts(_TAG.sub(" ", reasoning).strip(), _TAG.sub(" ", answer).strip())
+    return parts if all(parts) else None
+
+
+def _without_joint(text: str) -> str:
+    """Without ``Reasoning:`` in front, and without the words and punctuation that join it to the answer."""
+    lead_in = _LEAD_IN.match(text)
+    text = (text[lead_in.end() :] if lead_in else text).strip().rstrip(_JOINT)
+    while text and text.rsplit(None, 1)[-1].lower() in _CONNECTIVES:
+        text = text[: -len(text.rsplit(None, 1)[-1])].rstrip(_JOINT)
+    return text
+
+
+def supplement(reasoning: str, answer: str, format: FormatName = "think_answer") -> str:
+    """Writes what a response says in the requested format."""
+    return write(Parts(reasoning, answer), format)
+
+
+def _no_tags(parts: Parts, format: FormatName) -> str:
+    return f"{parts.reasoning} {parts.answer}"
+
+
+def _no_answer_tags(parts: Parts, format: FormatName) -> str:
+    opening, closing, _, _ = tags_of(format)
+    return f"{opening} {parts.reasoning} {closing} {parts.answer}"
+
+
+def _no_think_tags(parts: Parts, format: FormatName) -> str:
+    _, _, opening, closing = tags_of(format)
+    return f"{parts.reasoning} {opening} {parts.answer} {closing}"
+
+
+def _plain_answer(parts: Parts, format: FormatName) -> str:
+    opening, closing, _, _ = tags_of(format)
+    return f"{opening} {parts.reasoning} {closing} Answer: {parts.answer}"
+
+
+def _misplaced_tags(parts: Parts, format: FormatName) -> str:
+    opening, closing, answer_opening, answer_closing = tags_of(format)
+    return f"{opening} {parts.reasoning} {answer_opening} {parts.answer} {answer_closing} {closing}"
+
+
+POLLUTERS: dict[str, Callable[[Parts, FormatName], str]] = {
+    "no_tags": _no_tags,
+    "no_answer_tags": _no_answer_tags,
+    "no_think_tags": _no_think_tags,
+    "plain_answer": _plain_answer,
+    "misplaced_tags": _misplaced_tags,
+}
+"""Ways of spoiling the form, by name. What is said stays; none of the results follows the format."""
+
+
+def pollute(how: str, reasoning: str, answer: str, format: FormatName = "think_answer") -> str:
+    """Writes what a response says so that the format is *not* followed.
+
+    Args:
+        how: A name in :data:`POLLUTERS`.
+        reasoning: The derivation, free of tags.
+        answer: The answer, free of tags.
+        format: The format to spoil.
+
+    Raises:
+        UserError: If there is no such pollution.
+    """
+    if how not in POLLUTERS:
+        raise UserError([Fault("pollution", f"there is no '{how}'", suggest(how, POLLUTERS))])
+    return POLLUTERS[how](Parts(reasoning, answer), format)
+
+
+def consistent(reasoning: str, answer: str, kind: str | None = None) -> bool:
+    """Whether the reasoning leads to the answer, by rule: stands in for the judge of SPECS, which is a model.
+
+    An integer must be the last number of the reasoning, as derivations pass through other numbers on the way. A
+    choice's letter, or a word, must occur in it as a whole word.
+
+    Args:
+        reasoning: The derivation.
+        answer: The answer.
+        kind: The type of the answer, see :func:`specs_lab.rewards.grader.grade`; by default what it looks like.
+
+    Raises:
+        UserError: If there is no such kind.
+    """
+    if kind is None:
+        kind = infer_kind(answer)
+    if kind not in CANONICAL:
+        raise UserError([Fault("answer type", f"there is no '{kind}'", suggest(kind, CANONICAL))])
+    wanted = CANONICAL[kind](answer)
+    if wanted is None:
+        return False
+    if kind == "integer":
+        numbers = _NUMBER.findall(reasoning)
+        return bool(numbers) and CANONICAL[kind](numbers[-1]) == wanted
+    text = reasoning if kind == "choice" else " ".join(reasoning.split()).casefold()
+    return re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", text) is not None

@@ -1,0 +1,84 @@
+"""Runs a study, or by ``-m`` a sweep of studies: ``python -m specs_lab.run``, installed as ``specs-lab``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+
+from specs_lab.cli.composition import CONFIG_MODULE, CONFIG_NAME, VERSION_BASE, prepare
+from specs_lab.cli.events import EventWriter
+from specs_lab.cli.jobs import JobName, name_job
+from specs_lab.cli.preflight import check_command_line
+from specs_lab.cli.progress_view import progress_view, sink_of
+from specs_lab.cli.reports import report
+from specs_lab.cli.values import study_of
+from specs_lab.core.errors import EXIT_USER_ERROR, UserError
+from specs_lab.core.progress import Progress
+from specs_lab.stages.study import JobInfo, execute
+
+EXIT_INTERRUPTED = 130
+_EXIT_SIGNAL = 128
+
+
+@hydra.main(version_base=VERSION_BASE, config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME)
+def run(cfg: DictConfig) -> None:
+    """Hydra's task: runs the study that a configuration describes."""
+    try:
+        _run(cfg)
+    except UserError as error:
+        # Hydra would print a traceback; found late, e.g. in a file that a stage reads, it is no bug all the same.
+        _exit_with(error)
+
+
+def _run(cfg: DictConfig) -> None:
+    study = study_of(cfg)
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    name = JobName.from_environment() or name_job(0, settings.overrides.task)
+    job = JobInfo(folder=folder, name=name.name, job=name.number, overrides=list(name.overrides), arm=name.arm)
+    to_sweep = EventWriter.from_environment()
+    if to_sweep is not None:
+        execute(study, job, Progress(to_sweep))
+        return
+    with progress_view(Console(stderr=True), n_jobs=1) as view:
+        view.job_started(job.name)
+        execute(study, job, Progress(sink_of(view, job.name)))
+    report(folder, [folder])
+
+
+def main() -> None:
+    """The command line: checks all of it first, then lets Hydra run.
+
+    Exit codes: 0 fine, 1 a stage or a job failed, 2 wrong input, 130 interrupted.
+    """
+    signal.signal(signal.SIGTERM, _exit_on_signal)
+    prepare()
+    try:
+        check_command_line(sys.argv[1:])
+        run()
+    except UserError as error:
+        _exit_with(error)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _exit_with(error: UserError) -> None:
+    print(error, file=sys.stderr)
+    sys.exit(EXIT_USER_ERROR)
+
+
+def _exit_on_signal(number: int, _: FrameType | None) -> None:
+    """Turns a signal into an exception, so that stages tidy up and a sweep ends its jobs."""
+    sys.exit(_EXIT_SIGNAL + number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,15 @@
+"""Stage `base`: the model that a study starts from."""
+
+from __future__ import annotations
+
+import shutil
+
+from specs_lab.stages.context import StageContext
+
+
+def run(context: StageContext) -> None:
+    """Copies the checkpoint, so that the artifact does not change when the folder it came from does."""
+    model = context.options["model"]
+    shutil.copytree(model.folder, context.folder / "model")
+    if not model.freeze_vision:
+        (context.folder / "vision_is_trained").touch()

@@ -1,0 +1,102 @@
+"""Stage `coldstart`: SFT, DPO or hybrid from the input model, measured along the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from specs_lab.core.seeding import derive_seed
+from specs_lab.data.records import read_pairs
+from specs_lab.models.reference import make_reference, sequence_logps
+from specs_lab.models.vlm import VLM, Row
+from specs_lab.objectives.dpo import DPOOptions
+from specs_lab.objectives.hybrid import HybridOptions
+from specs_lab.objectives.optimisation import ColdStartOptions
+from specs_lab.objectives.sft import SFTOptions
+from specs_lab.stages.common import load_model, save_model
+from specs_lab.stages.context import StageContext
+from specs_lab.stages.curve import CurveCallback, Measurements
+from specs_lab.stages.evaluate import make_evaluator
+from specs_lab.stages.rl import StepRows
+from specs_lab.training.base import TrainingModule, row_tokens
+from specs_lab.training.cold_start import DPOModule, HybridModule, Pair, SFTModule
+from specs_lab.training.fit import Items, ShuffledBatches, fit
+
+
+def run(context: StageContext) -> None:
+    """Trains the input model on the pairs; writes the model, the curve and the samples behind it."""
+    options, trainer, suite = (context.options[role] for role in ("coldstart", "trainer", "suite"))
+    vlm = load_model(context.inputs["model"], trainer)
+    chosen, rejected = encode_pairs(vlm, context.inputs["data"] / "pairs.parquet")
+    module = make_module(vlm, options, trainer.micro_batch_size)
+    references: list[tuple[float, float]] = [(float("nan"), float("nan"))] * len(chosen)
+    if isinstance(options, DPOOptions):
+        with module.budget.clock():
+            references = reference_logps(context, vlm, chosen, rejected, trainer.micro_batch_size)
+        module.budget.forward(row_tokens([*chosen, *rejected]))
+    pairs = [Pair(c, r, *reference) for c, r, reference in zip(chosen, rejected, references, strict=True)]
+    with Measurements(context.folder) as measurements:
+        curve = CurveCallback(
+            make_evaluator(context), measurements, options.eval_every, (suite.gf_id, suite.gf_ood, suite.gf_beta)
+        )
+        fit(
+            module,
+            Items(len(pairs), pairs.__getitem__),
+            ShuffledBatches(len(pairs), options.batch_size, options.steps, context.seed),
+            trainer=trainer,
+            callbacks=[StepRows(measurements.rows), curve],
+            loggers=context.loggers(),
+            progress=context.progress,
+            name=f"{context.name}: {type(module).__name__.removesuffix('Module')}",
+        )
+    save_model(vlm, context)
+
+
+def make_module(vlm: VLM, options: ColdStartOptions, micro_batch_size: int) -> TrainingModule:
+    """The Lightning module of a cold start's options."""
+    if isinstance(options, HybridOptions):
+        return HybridModule(vlm, options, micro_batch_size)
+    if isinstance(options, DPOOptions):
+        return DPOModule(vlm, options, micro_batch_size)
+    if isinstance(options, SFTOptions):
+        return SFTModule(vlm, options, micro_batch_size)
+    raise TypeError(f"no module trains {type(options).__name__}")
+
+
+def encode_pairs(vlm: VLM, path: Path) -> tuple[list[Row], list[Row]]:
+    """The pairs of a parquet file as rows: chosen sides, rejected sides."""
+    records = read_pairs(path)
+    prompts = vlm.encode_prompts([r.prompt for r in records], [r.image for r in records], [r.id for r in records])
+
+    def rows(texts: list[str]) -> list[Row]:
+        return [Row(p, c) for p, c in zip(prompts, vlm.encode_completions(texts), strict=True)]
+
+    return rows([record.chosen for record in records]), rows([record.rejected for record in records])
+
+
+def reference_logps(
+    context: StageContext, vlm: VLM, chosen: list[Row], rejected: list[Row], micro_batch_size: int
+) -> list[tuple[float, float]]:
+    """Reference log-probabilities of both sides of each pair: (chosen, rejected).
+
+    The reference is the model that the stage starts from. They are computed once for a (model, data) and kept in the
+    store beside the stages, where every arm finds them; the key names both inputs.
+    """
+
+    def build(folder: Path) -> None:
+        with context.progress.task(f"{context.name}: reference log-probabilities", 2) as advance:
+            reference = make_reference(vlm)
+            sides = {}
+            for name, rows in (("chosen", chosen), ("rejected", rejected)):
+                sides[name] = sequence_logps(reference, rows, micro_batch_size)
+                advance()
+        save_file(sides, folder / "reference.safetensors")
+
+    inputs = {name: path.name for name, path in context.inputs.items()}
+    key = f"{derive_seed('reference', *sorted(inputs.items())):020x}"
+    folder, _ = context.store.make("reference", key, build, {"inputs": inputs})
+    sides = load_file(folder / "reference.safetensors")
+    both = torch.stack([sides["chosen"], sides["rejected"]], dim=1)
+    return [(float(c), float(r)) for c, r in both]

@@ -1,0 +1,59 @@
+"""Stage `construct`: preference pairs from two models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from specs_lab.core.errors import Fault, UserError
+from specs_lab.data.constructions.pairing import Sample, build_pairs
+from specs_lab.data.records import write_pairs
+from specs_lab.models.vlm import VLM
+from specs_lab.problems.sources.procedural import Task
+from specs_lab.rollout.inprocess import generate
+from specs_lab.rollout.sampling import Sampling
+from specs_lab.stages.common import load_model
+from specs_lab.stages.context import StageContext
+
+
+def run(context: StageContext) -> None:
+    """Writes ``pairs.parquet`` and ``card.json`` (how many prompts and responses passed which filter)."""
+    options, trainer = context.options["data"], context.options["trainer"]
+    sampling = Sampling(temperature=options.temperature, max_new_tokens=options.max_new_tokens)
+
+    def sampler(side: str) -> Sample:
+        vlm = load_model(context.inputs[side], trainer)
+        return make_sampler(vlm, sampling, f"{side}/{context.seed}", trainer.sample_batch_size)
+
+    with context.progress.task(f"{context.name}: pairs", options.pairs) as advance:
+        pairs, counts = build_pairs(
+            options, context.options["problems"], sampler("chosen"), sampler("rejected"), context.seed, advance
+        )
+    if not pairs:
+        raise UserError(
+            [
+                Fault(
+                    f"stage {context.name}",
+                    f"no pair came out of {counts['prompts']} prompts ({dict(counts)})",
+                    "train the zero model longer (zero.steps), or raise data.max_prompts_per_pair",
+                )
+            ]
+        )
+    if len(pairs) < options.pairs:
+        context.progress.message(f"{context.name}: only {len(pairs)} of {options.pairs} pairs could be made")
+    write_pairs(context.folder / "pairs.parquet", pairs)
+    (context.folder / "card.json").write_text(json.dumps(dict(sorted(counts.items())), indent=2) + "\n")
+
+
+def make_sampler(vlm: VLM, sampling: Sampling, stream: str, batch_size: int) -> Sample:
+    """A function that samples responses, as text."""
+
+    def sample(tasks: Sequence[Task], count: int) -> list[list[str]]:
+        prompts = vlm.encode_prompts(
+            [task.text for task in tasks], [task.problem.image for task in tasks], [task.problem.id for task in tasks]
+        )
+        keys = [[f"{stream}/{task.id}/{k}" for k in range(count)] for task in tasks]
+        made = generate(vlm, prompts, keys, sampling, batch_size=batch_size)
+        return [[vlm.decode(completion.token_ids) for completion in group] for group in made]
+
+    return sample

@@ -1,0 +1,104 @@
+"""Measurements along training: ID and OOD performance against steps and compute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from specs_lab.core.budget import Budget
+from specs_lab.evaluation.runner import Evaluator, Sample, cell_means
+from specs_lab.metrics.generalization_factor import generalization_factor
+from specs_lab.tracking.rows import RowWriter, write_samples
+from specs_lab.training.base import TrainingModule
+
+
+class Measurements:
+    """Writes evaluations to a stage's ``rows.csv`` and, when closed, ``samples.parquet``.
+
+    Args:
+        folder: The stage's folder.
+        rows: A writer to share; None to open one of its own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.rows = RowWriter(folder / "rows.csv")
+        self._samples: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Measurements:
+        self.rows.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.rows.__exit__(kind, error, trace)
+        if error is None:
+            write_samples(self._folder / "samples.parquet", self._samples)
+
+    def add(self, step: int, samples: Sequence[Sample], budget: Budget) -> dict[tuple[str, str], float]:
+        """Writes one evaluation; returns {(cell, metric): mean}."""
+        means = cell_means(samples)
+        for (cell, metric), (value, n) in means.items():
+            self.rows.add(step=step, cell=cell, metric=metric, value=value, n=n, budget=budget)
+        self._samples += [
+            {
+                "step": step,
+                "cell": sample.task.cell,
+                "task_id": sample.task.id,
+                "family": sample.task.problem.family,
+                "style": sample.task.problem.style,
+                "instruction": sample.task.instruction.name,
+                "response": sample.response,
+                "answer": sample.task.problem.answer,
+                "format": sample.score.format,
+                "accuracy": sample.score.accuracy,
+                "truncated": sample.truncated,
+            }
+            for sample in samples
+        ]
+        return {key: value for key, (value, _) in means.items()}
+
+
+class CurveCallback(Callback):
+    """Evaluates the model before training, after every ``every`` steps, and at the end.
+
+    Args:
+        evaluator: What is measured.
+        measurements: Where it is written.
+        every: Steps between evaluations.
+        gf: (ID cell, OOD cell, beta) of the Generalization Factor that is sent to the loggers.
+    """
+
+    def __init__(
+        self, evaluator: Evaluator, measurements: Measurements, every: int, gf: tuple[str, str, float]
+    ) -> None:
+        self._evaluator, self._measurements, self._every, self._gf = evaluator, measurements, every, gf
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lightning's hook: step 0, the base model."""
+        self._measure(trainer, pl_module, 0)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Lightning's hook: after a step."""
+        step = batch_idx + 1
+        if step % self._every == 0 or step == trainer.num_training_batches:
+            self._measure(trainer, pl_module, step)
+
+    def _measure(self, trainer: Trainer, module: LightningModule, step: int) -> None:
+        if not isinstance(module, TrainingModule):
+            raise TypeError(f"{type(module).__name__} is no TrainingModule")
+        means = self._measurements.add(step, self._evaluator(module.vlm), module.budget)
+        logged = {f"eval/{cell}/{metric}": value for (cell, metric), value in means.items()}
+        inside, outside, beta = self._gf
+        for metric in ("format", "joint"):
+            gf = generalization_factor(means[inside, metric], means[outside, metric], beta=beta)
+            logged[f"eval/gf_{metric}"] = float(gf)
+        for logger in trainer.loggers:
+            logger.log_metrics(logged, step=step)

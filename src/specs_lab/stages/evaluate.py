@@ -1,0 +1,33 @@
+"""Stage `evaluate`: the input model on every cell of the suite."""
+
+from __future__ import annotations
+
+from specs_lab.core.budget import Budget
+from specs_lab.evaluation.runner import Evaluator
+from specs_lab.rewards.specs import WeightedReward
+from specs_lab.stages.common import load_model, scorer
+from specs_lab.stages.context import StageContext
+from specs_lab.stages.curve import Measurements
+
+
+def run(context: StageContext) -> None:
+    """Writes the rows and samples of one evaluation."""
+    trainer = context.options["trainer"]
+    vlm = load_model(context.inputs["model"], trainer)
+    evaluator = make_evaluator(context)
+    with (
+        Measurements(context.folder) as measurements,
+        context.progress.task(f"{context.name}: evaluation", 1) as advance,
+    ):
+        measurements.add(0, evaluator(vlm), Budget(vlm.forward_parameters))
+        advance()
+
+
+def make_evaluator(context: StageContext) -> Evaluator:
+    """The evaluator of the stage's suite. Format and accuracy do not depend on the reward's weights."""
+    return Evaluator(
+        context.options["suite"],
+        context.options["problems"],
+        context.options["trainer"].sample_batch_size,
+        scorer(WeightedReward()),
+    )

@@ -1,0 +1,147 @@
+"""The kinds of stages that recipes are made of: what each reads, which code its result depends on, what runs it.
+
+Runners are named, not imported, so that planning a study, and running one whose stages are all in the store, needs
+neither Lightning nor transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from specs_lab.objectives.none import NoColdStart
+
+
+def _never(_: Mapping[str, Any]) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageKind:
+    """One kind of stage.
+
+    Attributes:
+        name: The kind's name in recipes, and its folder in the store.
+        makes: What its artifact is to the stages that read it: ``model``, ``pairs``, or ``results`` (read by none).
+        inputs: {input name: what that input must be}.
+        reads: Roles of options; a role is played by the config node of the same name unless the recipe says otherwise.
+        code: Packages and modules that the result depends on; see :mod:`specs_lab.stages.fingerprint`.
+        runner: ``"module:function"``, a function of a :class:`~specs_lab.stages.context.StageContext`.
+        seeded: Whether the result depends on the study's seed.
+        stands_for: Given the options by role, the input that a stage merely hands on (it is then skipped), or None.
+    """
+
+    name: str
+    makes: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    reads: tuple[str, ...]
+    code: tuple[str, ...]
+    runner: str
+    seeded: bool = False
+    stands_for: Callable[[Mapping[str, Any]], str | None] = _never
+
+
+def _no_cold_start(options: Mapping[str, Any]) -> str | None:
+    return "model" if isinstance(options["coldstart"], NoColdStart) else None
+
+
+# What several kinds depend on. Left out, because it cannot change a result: core.errors/options/progress/registry, the
+# store and the planning of stages, tracking (but for the rows it writes), the trainer's options and the command line.
+_MODEL = ("specs_lab.models.vlm", "specs_lab.models.processing", "specs_lab.models.families", "specs_lab.core.budget")
+_PROBLEMS = ("specs_lab.problems", "specs_lab.core.seeding")
+_SAMPLING = ("specs_lab.rollout", "specs_lab.rewards", "specs_lab.stages.common")
+_STEPS = (
+    "specs_lab.training.base",
+    "specs_lab.objectives.optimisation",
+    "specs_lab.objectives.terms",
+    "specs_lab.tracking.rows",
+)
+_TRAINING = ("specs_lab.training.fit", "specs_lab.models.reference", *_STEPS)
+_EVALUATION = (
+    "specs_lab.evaluation",
+    "specs_lab.metrics.generalization_factor",
+    "specs_lab.stages.evaluate",
+    "specs_lab.stages.curve",
+    *_STEPS,
+)
+_RL = ("specs_lab.stages.rl", "specs_lab.training.grpo", "specs_lab.objectives.grpo")
+
+_ALL = (
+    StageKind(
+        name="base",
+        makes="model",
+        reads=("model",),
+        code=("specs_lab.stages.base",),
+        runner="specs_lab.stages.base:run",
+    ),
+    StageKind(
+        name="rl",
+        makes="model",
+        inputs={"model": "model"},
+        reads=("rl", "reward", "problems"),
+        code=(*_RL, *_TRAINING, *_SAMPLING, *_PROBLEMS, *_MODEL),
+        runner="specs_lab.stages.rl:run",
+        seeded=True,
+    ),
+    StageKind(
+        name="construct",
+        makes="pairs",
+        inputs={"chosen": "model", "rejected": "model"},
+        reads=("data", "problems"),
+        code=("specs_lab.stages.construct", "specs_lab.data", *_SAMPLING, *_PROBLEMS, *_MODEL),
+        runner="specs_lab.stages.construct:run",
+        seeded=True,
+    ),
+    StageKind(
+        name="coldstart",
+        makes="model",
+        inputs={"model": "model", "data": "pairs"},
+        reads=("coldstart", "suite", "problems"),
+        code=(
+            "specs_lab.stages.coldstart",
+            "specs_lab.objectives.sft",
+            "specs_lab.objectives.dpo",
+            "specs_lab.objectives.hybrid",
+            "specs_lab.training.cold_start",
+            "specs_lab.data.records",
+            *_RL,  # for the rows of its steps, which are written as RL's are
+            *_TRAINING,
+            *_EVALUATION,
+            *_SAMPLING,
+            *_PROBLEMS,
+            *_MODEL,
+        ),
+        runner="specs_lab.stages.coldstart:run",
+        seeded=True,
+        stands_for=_no_cold_start,
+    ),
+    # Not seeded: every model answers the same tasks under the same random numbers.
+    StageKind(
+        name="evaluate",
+        makes="results",
+        inputs={"model": "model"},
+        reads=("suite", "problems"),
+        code=(*_EVALUATION, *_SAMPLING, *_PROBLEMS, *_MODEL),
+        runner="specs_lab.stages.evaluate:run",
+    ),
+    # Not seeded: the seed of a base model is one of its options.
+    StageKind(
+        name="pretrain",
+        makes="model",
+        reads=("pretrain", "suite", "problems"),
+        code=(
+            "specs_lab.stages.pretrain",
+            "specs_lab.pretraining",
+            "specs_lab.models.embedded",
+            *_EVALUATION,
+            *_SAMPLING,
+            *_PROBLEMS,
+            *_MODEL,
+        ),
+        runner="specs_lab.stages.pretrain:run",
+    ),
+)
+
+KINDS: Mapping[str, StageKind] = {kind.name: kind for kind in _ALL}
+"""The stage kinds by name."""

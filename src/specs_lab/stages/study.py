@@ -1,0 +1,189 @@
+"""Running a study: its stages in order, each taken from the store or made, and a record of how it went."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from pkgutil import resolve_name
+from types import TracebackType
+from typing import Any
+
+from specs_lab import __version__
+from specs_lab.core.progress import Progress
+from specs_lab.stages.context import JobInfo, StageContext, Study
+from specs_lab.stages.graph import PlannedStage, describe, plan
+from specs_lab.stages.kinds import KINDS, StageKind
+from specs_lab.stages.store import Store, read_manifest, verify
+
+__all__ = ["JOB_FILE", "JobInfo", "JobResult", "StageResult", "Study", "execute"]
+
+JOB_FILE = "job.json"
+_PACKAGES = ("torch", "transformers", "lightning", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """Where a stage's results are.
+
+    Attributes:
+        kind: Name of its kind.
+        key: Its key.
+        folder: Its artifact.
+        cached: Whether it was in the store already.
+        seconds: Wall time that making it took, now or then.
+    """
+
+    kind: str
+    key: str
+    folder: Path
+    cached: bool
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class JobResult:
+    """How a job went; what ``job.json`` says.
+
+    Attributes:
+        info: The job.
+        seed: The study's seed.
+        status: ``completed`` or ``failed``.
+        error: One line about what went wrong, or None.
+        stages: The stages that are done, by name.
+    """
+
+    info: JobInfo
+    seed: int
+    status: str = "failed"
+    error: str | None = None
+    stages: dict[str, StageResult] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as plain data."""
+        return {
+            "job": self.info.job,
+            "name": self.info.name,
+            "overrides": list(self.info.overrides),
+            "arm": self.info.arm,
+            "seed": self.seed,
+            "status": self.status,
+            "error": self.error,
+            "stages": {name: {**vars(stage), "folder": str(stage.folder)} for name, stage in self.stages.items()},
+        }
+
+
+def execute(
+    study: Study,
+    job: JobInfo,
+    progress: Progress,
+    store: Store | None = None,
+    kinds: Mapping[str, StageKind] = KINDS,
+) -> JobResult:
+    """Runs a study; stages that are in the store are not made again. Writes ``job.json`` however it ends.
+
+    Args:
+        study: What to run.
+        job: For whom; names the folder that ``job.json`` is written to.
+        progress: Where progress is reported.
+        store: Where stages are kept; None for the one that ``study.paths`` names.
+        kinds: The stage kinds that exist.
+
+    Raises:
+        UserError: If the recipe or the options are wrong; before any stage is run.
+    """
+    store = store or Store(Path(study.paths.cache), progress)
+    with _Record(JobResult(info=job, seed=study.seed)) as record:
+        for stage in plan(study, kinds):
+            record.current = stage.name
+            folder, made = _make(stage, kinds[stage.kind], study, record.result, progress, store)
+            seconds = float(read_manifest(folder)["seconds"])
+            how = f"made in {seconds:.1f} s" if made else "found in the store"
+            progress.message(f"{stage.name}: {how} ({stage.kind}/{stage.key})")
+            record.result.stages[stage.name] = StageResult(
+                kind=stage.kind, key=stage.key, folder=folder, cached=not made, seconds=seconds
+            )
+    return record.result
+
+
+def _make(
+    stage: PlannedStage, kind: StageKind, study: Study, done: JobResult, progress: Progress, store: Store
+) -> tuple[Path, bool]:
+    """The artifact of a stage whose inputs are done, and whether it was made now."""
+    inputs = {name: done.stages[source] for name, source in stage.inputs.items()}
+
+    def build(folder: Path) -> None:
+        for source in inputs.values():
+            verify(source.folder)
+        run = resolve_name(kind.runner)  # imports what is slow to import
+        run(
+            StageContext(
+                name=stage.name,
+                kind=stage.kind,
+                key=stage.key,
+                folder=folder,
+                inputs={name: source.folder for name, source in inputs.items()},
+                options={**stage.options, "trainer": study.trainer},
+                seed=stage.seed or 0,
+                store=store,
+                progress=progress,
+                loggers=partial(_loggers, study, done.info, stage, folder),
+            )
+        )
+
+    manifest = {
+        "name": stage.name,
+        "options": {role: describe(option) for role, option in stage.options.items()},
+        "inputs": {name: source.key for name, source in inputs.items()},
+        "seed": stage.seed,
+        "versions": _versions(),
+    }
+    return store.make(stage.kind, stage.key, build, manifest)
+
+
+def _loggers(study: Study, job: JobInfo, stage: PlannedStage, folder: Path) -> list[Any]:
+    if study.logger is None:
+        return []
+    from specs_lab.tracking.loggers import make_loggers  # imports Lightning
+
+    return make_loggers(study.logger, job, stage.name, stage.kind, stage.key, folder)
+
+
+@cache
+def _versions() -> dict[str, str]:
+    installed = {name: version(name) for name in _PACKAGES}
+    return {"specs_lab": __version__, "python": platform.python_version(), **installed}
+
+
+class _Record:
+    """Writes ``job.json`` when a job ends, also by an error, which goes on.
+
+    Attributes:
+        result: What is written.
+        current: The stage that is being made.
+    """
+
+    def __init__(self, result: JobResult) -> None:
+        self.result = result
+        self.current = "plan"
+        self._path = result.info.folder / JOB_FILE
+
+    def __enter__(self) -> _Record:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.unlink(missing_ok=True)  # of an earlier run in the same folder
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.result.status = "completed" if error is None else "failed"
+        if error is not None:
+            self.result.error = " ".join(f"{self.current}: {type(error).__name__}: {error}".split())
+        draft = self._path.with_name(f".{JOB_FILE}.{os.getpid()}")
+        draft.write_text(json.dumps(self.result.as_json(), indent=2) + "\n", encoding="utf-8")
+        os.replace(draft, self._path)

@@ -1,0 +1,166 @@
+"""What a sweep found: ``summary.csv``, ``summary.json`` and figures in its folder, and a table in the terminal.
+
+Needs neither torch nor a model: it reads what the jobs' stages wrote.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from specs_lab.metrics.statistics import LEVEL, RESAMPLES
+from specs_lab.tracking.estimates import EVALUATION, Curves, Estimator, line_up, step_point
+from specs_lab.tracking.figures import draw_curves, draw_rl
+from specs_lab.tracking.frames import StageRecord, Sweep, load_sweep
+from specs_lab.tracking.scores import (
+    ALL_ARMS,
+    BASE_STAGE,
+    SAMPLE_COLUMNS,
+    ZERO_STAGE,
+    Reading,
+    Scores,
+    collect,
+    read_reading,
+)
+from specs_lab.tracking.tables import print_summary
+
+__all__ = ["Summary", "estimate", "print_summary", "summarise"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a sweep found.
+
+    Attributes:
+        folder: The sweep's folder.
+        sweep: Its jobs, and their results in full.
+        table: A row per estimate; columns are the fields of :class:`specs_lab.tracking.estimates.Estimate`.
+        readings: How each arm's evaluations are read.
+        curves: Its cold starts and where they are compared.
+        notes: What a reader has to know.
+    """
+
+    folder: Path
+    sweep: Sweep
+    table: pd.DataFrame
+    readings: dict[str, Reading]
+    curves: Curves
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary as plain data; undefined numbers are None."""
+        table = self.table.astype(object).where(self.table.notna(), None)
+        return {
+            "interval": f"{LEVEL:.0%} percentile bootstrap over seeds and problems, {RESAMPLES} resamples",
+            "readings": {arm: asdict(reading) for arm, reading in self.readings.items()},
+            "equal_steps": list(self.curves.steps),
+            "equal_compute_flops": self.curves.flops,
+            "notes": list(self.notes),
+            "jobs": [
+                {"name": job.name, "arm": job.arm, "seed": job.seed, "status": job.status, "error": job.error}
+                for job in self.sweep.jobs
+            ],
+            "estimates": table.to_dict(orient="records"),
+        }
+
+
+def summarise(sweep_dir: Path, job_dirs: Sequence[Path], *, steps: Sequence[int] = ()) -> Summary:
+    """Reads a sweep's jobs and writes what they found into the sweep's folder.
+
+    Writes ``summary.csv``, ``summary.json`` and, where there is something to draw, ``curves.png``, ``curves.svg``,
+    ``rl.png`` and ``rl.svg``.
+
+    Args:
+        sweep_dir: The sweep's folder.
+        job_dirs: Its jobs' folders.
+        steps: Cold-start steps to compare arms at; by default the last one that all arms evaluated.
+
+    Raises:
+        UserError: If a job's record or an artifact is broken or gone.
+    """
+    sweep = load_sweep(job_dirs, SAMPLE_COLUMNS)
+    summary = estimate(Path(sweep_dir), sweep, steps)
+    summary.folder.mkdir(parents=True, exist_ok=True)
+    summary.table.to_csv(summary.folder / "summary.csv", index=False)
+    text = json.dumps(summary.as_json(), indent=1, allow_nan=False)
+    (summary.folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    draw_curves(summary.table, summary.readings, summary.folder / "curves")
+    draw_rl(sweep.rows, summary.folder / "rl")
+    return summary
+
+
+def estimate(folder: Path, sweep: Sweep, steps: Sequence[int] = (), resamples: int = RESAMPLES) -> Summary:
+    """Estimates everything that a sweep measured.
+
+    Args:
+        folder: The sweep's folder.
+        sweep: Its jobs.
+        steps: Cold-start steps to compare arms at.
+        resamples: Bootstrap resamples.
+    """
+    readings = {arm: reading for arm in sweep.arms if (reading := _reading(sweep, arm)) is not None}
+    evaluated = [scores for arm in readings for scores in _scores(sweep, arm, readings[arm])]
+    curves = line_up([scores for scores in evaluated if scores.kind == "coldstart"], steps)
+    estimator, shared = Estimator(resamples), _shared(sweep, readings)
+    for scores in [*shared, *(one for one in evaluated if one.stage not in {two.stage for two in shared})]:
+        base = _find(evaluated, scores.arm, BASE_STAGE) or _find(shared, ALL_ARMS, BASE_STAGE)
+        if scores.kind == "coldstart":
+            # Without an evaluation of its own, the base model is what the cold start started from.
+            base = base or (scores if scores.steps[0] == 0 else None)
+            estimator.add(scores, base, curves.points(scores))
+        else:
+            gains_over = None if scores.stage == BASE_STAGE else base
+            estimator.add(scores, gains_over, [step_point(EVALUATION, scores, int(scores.steps[-1]))])
+    notes = (*curves.notes, *_notes(sweep, evaluated))
+    return Summary(folder, sweep, estimator.table(), readings, curves, notes)
+
+
+def _reading(sweep: Sweep, arm: str) -> Reading | None:
+    """How an arm's evaluations are read; its jobs differ in the seed only, so any of them tells."""
+    stages: Iterable[StageRecord] = (stage for job in sweep.jobs if job.arm == arm for stage in job.stages.values())
+    found = (read_reading(stage.folder) for stage in stages if (stage.folder / "samples.parquet").is_file())
+    return next((reading for reading in found if reading is not None), None)
+
+
+def _scores(sweep: Sweep, arm: str, reading: Reading) -> list[Scores]:
+    samples, rows = (frame[frame["arm"] == arm] for frame in (sweep.samples, sweep.rows))
+    stages = list(dict.fromkeys(samples["stage"]))
+    found = (
+        collect(samples[samples["stage"] == stage], rows[rows["stage"] == stage], arm, reading) for stage in stages
+    )
+    return [scores for scores in found if scores is not None]
+
+
+def _find(evaluated: Sequence[Scores], arm: str, stage: str) -> Scores | None:
+    return next((one for one in evaluated if one.arm == arm and one.stage == stage), None)
+
+
+def _shared(sweep: Sweep, readings: dict[str, Reading]) -> list[Scores]:
+    """The base and zero models, where all arms share them: they are then reported once instead of once for each arm."""
+    shared = []
+    for stage in (BASE_STAGE, ZERO_STAGE):
+        artifacts = sweep.stages[sweep.stages["stage"] == stage].groupby("seed")["key"].nunique()
+        if len(artifacts) and artifacts.max() == 1 and len(set(readings.values())) == 1:
+            samples, rows = (frame[frame["stage"] == stage] for frame in (sweep.samples, sweep.rows))
+            scores = collect(samples, rows, ALL_ARMS, next(iter(readings.values())))
+            shared += [] if scores is None else [scores]
+    return shared
+
+
+def _notes(sweep: Sweep, evaluated: Sequence[Scores]) -> list[str]:
+    """What weakens the evidence: failed jobs, and arms with few seeds."""
+    notes = [f"job {job.name} failed: {job.error}" for job in sweep.failed]
+    few: dict[int, Callable[[str], str]] = {
+        1: lambda arms: f"one seed only for {arms}: the intervals cover problems, not seeds",
+        2: lambda arms: f"two seeds only for {arms}: the intervals understate how much seeds differ",
+    }
+    arms: dict[int, dict[str, None]] = {}
+    for scores in evaluated:
+        if scores.stage not in (BASE_STAGE, ZERO_STAGE) and scores.seeds in few:
+            arms.setdefault(scores.seeds, {})[scores.arm] = None
+    return [*notes, *(few[seeds](", ".join(names)) for seeds, names in arms.items())]

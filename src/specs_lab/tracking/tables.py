@@ -1,0 +1,204 @@
+"""A sweep's summary as tables for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from specs_lab.tracking.estimates import EQUAL_COMPUTE, EQUAL_STEPS, EVALUATION
+from specs_lab.tracking.scores import ALL_ARMS, BASE_STAGE, FINAL_STAGE, ZERO_STAGE, Reading
+
+if TYPE_CHECKING:
+    from specs_lab.tracking.report import Summary
+
+_NOTHING = "[dim]-[/]"
+_MAX_COMPARED = 6
+
+
+def print_summary(console: Console, summary: Summary) -> None:
+    """Prints what a sweep found: results by arm, the Generalization Factor in full, differences, and what failed.
+
+    Args:
+        console: Where to.
+        summary: The summary.
+    """
+    for table in (results_table(summary), factor_table(summary), difference_table(summary)):
+        if table.row_count:
+            console.print(table)
+    for note in summary.notes:
+        console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
+    if failed := summary.sweep.failed:
+        console.print(f"[red]{len(failed)} of {len(summary.sweep.jobs)} jobs failed[/]", highlight=False)
+    console.print(f"[dim]{escape(str(summary.folder))}[/]", highlight=False, soft_wrap=True)
+
+
+class _Look:
+    """Finds estimates in a summary's table."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        keys = ["versus", "arm", "stage", "at", "cell", "metric", "step"]
+        self._found: Mapping[tuple[object, ...], pd.Series] = {
+            tuple(row[key] for key in keys[:-1]): row
+            # Of several steps that arms are compared at, tables show the last.
+            for _, row in table.sort_values("step", kind="stable", na_position="first").iterrows()
+        }
+
+    def cell(
+        self, arm: str, stage: str, at: str, cell: str, metric: str, versus: str = "", *, signed: bool = False
+    ) -> str:
+        """An estimate in percent over its interval, as two lines of markup."""
+        row = self._found.get((versus, arm, stage, at, cell, metric))
+        if row is None:
+            return _NOTHING
+        value = "undefined" if math.isnan(row["value"]) else _percent(row["value"], signed)
+        return f"[bold]{value}[/]\n[dim]{_percent(row['low'], signed)}…{_percent(row['high'], signed)}[/]"
+
+
+def _percent(share: float, signed: bool = False) -> str:
+    if math.isnan(share):
+        return "?"
+    return f"{100 * share:+.1f}" if signed else f"{100 * share:.1f}"
+
+
+def _table(title: str, caption: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    table.title_style, table.caption_style = "bold", "dim"
+    table.add_column("arm", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _cold_stages(summary: Summary) -> dict[str, str]:
+    return {scores.arm: scores.stage for scores in summary.curves.scores}
+
+
+def _seeds(summary: Summary, arm: str) -> str:
+    jobs = [job for job in summary.sweep.jobs if job.arm == arm and job.stages]
+    count = len({job.seed for job in jobs})
+    return f"{count} seed{'s' if count > 1 else ''}"
+
+
+def _where(summary: Summary) -> str:
+    if not summary.curves.steps:
+        return "nothing (no cold start, or no step that all arms evaluated)"
+    return f"step {summary.curves.steps[-1]}"
+
+
+def _cells(readings: Mapping[str, Reading]) -> str:
+    used = {f"ID = {one.id}, OOD = {one.ood}, beta = {one.beta:g}" for one in readings.values()}
+    return "; ".join(sorted(used))
+
+
+def results_table(summary: Summary) -> Table:
+    """Arms by what they were like after the cold start, and after RL; base and zero as reference lines."""
+    caption = (
+        f"% with 95 % intervals over seeds and problems. Cold starts at {_where(summary)}. GF: raw, of format and of "
+        f"joint (format and answer right); {_cells(summary.readings)}.\nbase: the model that all start from. zero: RL "
+        "from it without a cold start; its whole line is one model, after RL."
+    )
+    table = _table(
+        "Cold start, then RL",
+        caption,
+        [
+            "ID\nformat",
+            "OOD\nformat",
+            "GF raw\nformat",
+            "GF raw\njoint",
+            "other\nformat",
+            "after RL\nID joint",
+            "after RL\nOOD joint",
+        ],
+    )
+    look, cold = _Look(summary.table), _cold_stages(summary)
+    for arm, reading in summary.readings.items():
+        before = _before_rl(look, arm, reading, cold[arm], EQUAL_STEPS) if arm in cold else [_NOTHING] * 5
+        label = f"{escape(arm)}\n[dim]{_seeds(summary, arm)}[/]"
+        table.add_row(label, *before, *_after_rl(look, arm, reading, FINAL_STAGE))
+    table.add_section()
+    for name, stage in (("zero", ZERO_STAGE), ("base", BASE_STAGE)):
+        for arm in summary.table.loc[summary.table["stage"] == stage, "arm"].unique():
+            reading = summary.readings.get(arm) or next(iter(summary.readings.values()))
+            after = _after_rl(look, arm, reading, stage) if name == "zero" else [_NOTHING] * 2
+            label = name if arm == ALL_ARMS else f"{name} · {escape(arm)}"
+            table.add_row(f"[italic]{label}[/]", *_before_rl(look, arm, reading, stage, EVALUATION), *after)
+    return table
+
+
+def _before_rl(look: _Look, arm: str, reading: Reading, stage: str, at: str) -> list[str]:
+    both = f"{reading.id} + {reading.ood}"
+    other = reading.alternative[0] if reading.alternative else ""
+    wanted = (
+        (reading.id, "format"),
+        (reading.ood, "format"),
+        (both, "gf_format_raw"),
+        (both, "gf_joint_raw"),
+        (other, "format"),
+    )
+    return [look.cell(arm, stage, at, cell, metric) for cell, metric in wanted]
+
+
+def _after_rl(look: _Look, arm: str, reading: Reading, stage: str) -> list[str]:
+    return [look.cell(arm, stage, EVALUATION, cell, "joint") for cell in (reading.id, reading.ood)]
+
+
+def factor_table(summary: Summary) -> Table:
+    """The Generalization Factor of cold starts: raw and gain, at equal steps and at equal compute."""
+    flops = summary.curves.flops
+    caption = (
+        f"Equal steps: {_where(summary)}. Equal compute: "
+        + ("none" if flops is None else f"{flops:.3g} FLOPs of the cold start, interpolated")
+        + ". raw: of scores; gain: of gains over the base model, undefined where one is negative (summary.csv has it)."
+    )
+    metrics = [f"gf_{of}_{kind}" for of in ("format", "joint") for kind in ("raw", "gain")]
+    heads = [
+        f"{of}\n{kind}\n= {at}" for at in ("steps", "compute") for of in ("format", "joint") for kind in ("raw", "gain")
+    ]
+    table = _table("Generalization Factor after the cold start", caption, heads)
+    look = _Look(summary.table)
+    for arm, stage in _cold_stages(summary).items():
+        reading = summary.readings[arm]
+        both = f"{reading.id} + {reading.ood}"
+        cells = [look.cell(arm, stage, at, both, metric) for at in (EQUAL_STEPS, EQUAL_COMPUTE) for metric in metrics]
+        table.add_row(escape(arm), *cells)
+    return table
+
+
+def difference_table(summary: Summary) -> Table:
+    """Each arm minus the first arm, paired by problem and seed; an interval without 0 is evidence of a difference."""
+    table = _table(
+        "Differences",
+        "Percentage points with 95 % intervals, paired by problem and seed: an interval that leaves out 0 is evidence.",
+        [
+            "OOD format\n= steps",
+            "GF raw joint\n= steps",
+            "GF raw joint\n= compute",
+            "after RL\nID joint",
+            "after RL\nOOD joint",
+        ],
+    )
+    look, cold = _Look(summary.table), _cold_stages(summary)
+    compared = summary.table[summary.table["versus"] != ""]
+    pairs = list(dict.fromkeys(zip(compared["arm"], compared["versus"], strict=True)))
+    if len(pairs) > _MAX_COMPARED:
+        pairs = [pair for pair in pairs if pair[1] == pairs[0][1]]
+    for arm, versus in pairs:
+        reading, stage = summary.readings[arm], cold.get(arm, "")
+        both = f"{reading.id} + {reading.ood}"
+        wanted = (
+            (stage, EQUAL_STEPS, reading.ood, "format"),
+            (stage, EQUAL_STEPS, both, "gf_joint_raw"),
+            (stage, EQUAL_COMPUTE, both, "gf_joint_raw"),
+            (FINAL_STAGE, EVALUATION, reading.id, "joint"),
+            (FINAL_STAGE, EVALUATION, reading.ood, "joint"),
+        )
+        cells = [look.cell(arm, *place, versus, signed=True) for place in wanted]
+        table.add_row(f"{escape(arm)}\n[dim]minus[/] {escape(versus)}", *cells)
+    return table

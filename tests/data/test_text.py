@@ -1,0 +1,156 @@
+"""Text transforms of self-distillation: what is said survives, the form is completed or spoiled on purpose."""
+
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from specs_lab.core.errors import UserError
+from specs_lab.data.constructions.self_distill import POLLUTIONS
+from specs_lab.data.constructions.text import POLLUTERS, consistent, pollute, read, supplement
+from specs_lab.pretraining.corpus import POLLUTED_STYLES, alternative_style, target_style
+from specs_lab.problems.base import FAMILIES, make_problem
+from specs_lab.problems.instructions import FormatName
+from specs_lab.rewards.format import follows, parse
+from specs_lab.rewards.grader import extract, grade
+
+STYLES = {**POLLUTED_STYLES, "target": target_style, "alternative": alternative_style}
+FORMATS = list(get_args(FormatName))
+R, A = "digits 3 and 4. 3+4=7", "7"
+
+# Texts without "<" hold no tags, as everything that `read` returns; no announcement of an answer either.
+SAID = st.text(alphabet="abc 123.+=\n", min_size=1, max_size=30).map(str.strip).filter(bool)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("family", FAMILIES.names())
+def test_every_response_style_of_the_base_model_is_read_without_loss(family: str, style: str):
+    for index in range(5):
+        problem = make_problem(family, seed=3, index=index)
+        assert read(STYLES[style](problem.reasoning, problem.answer)) == (problem.reasoning, problem.answer)
+
+
+@pytest.mark.parametrize(
+    ("response", "parts"),
+    [
+        ("Reasoning: 3+4=7. Therefore, the final answer is 7. Bye.", ("3+4=7", "7")),
+        ("<think> It is 7. </think>\n\\boxed{7}", ("It is 7.", "7")),
+        ("<think> <steps> 3+4=7 </steps> </think> <answer> 7 </answer>", ("<steps> 3+4=7 </steps>", "7")),
+        ("line one\nline two\n#### 7", ("line one\nline two", "7")),
+    ],
+)
+def test_joining_words_and_remarks_belong_to_neither_part(response: str, parts: tuple[str, str]):
+    found = read(response)
+    assert found is not None
+    assert "<" not in "".join(found)
+    assert tuple(found) == tuple(part.replace("<steps> ", "").replace(" </steps>", "") for part in parts)
+
+
+@pytest.mark.parametrize(
+    "response",
+    ["", "7", "total 3 3", "<answer> 7 </answer>", "<think> 3+4", "<think> </think> 7", "So the answer is 7."],
+)
+def test_a_response_that_lacks_a_part_is_not_read(response: str):
+    assert read(response) is None
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@given(
+    st.lists(st.sampled_from([*"a7. \n", *"<>", "<think>", "</think>", "<answer>", "</answer>", "</steps>", "####"]))
+)
+def test_whatever_is_read_can_be_supplemented(format: FormatName, pieces: list[str]):
+    parts = read("".join(pieces))
+    if parts is not None:
+        assert parse(supplement(*parts, format=format), format) == parts
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@given(SAID, SAID)
+def test_supplementing_is_idempotent(format: FormatName, reasoning: str, answer: str):
+    once = supplement(reasoning, answer, format)
+    parts = read(once)
+    assert parts == (reasoning, answer)
+    assert supplement(*parts, format=format) == once
+
+
+def test_the_pollutions_of_the_options_are_those_that_exist():
+    assert set(POLLUTIONS) == set(POLLUTERS)
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("no_tags", f"{R} {A}"),
+        ("no_answer_tags", f"<think> {R} </think> {A}"),
+        ("no_think_tags", f"{R} <answer> {A} </answer>"),
+        ("plain_answer", f"<think> {R} </think> Answer: {A}"),
+        ("misplaced_tags", f"<think> {R} <answer> {A} </answer> </think>"),
+    ],
+)
+def test_pollutions_written_out(how: str, expected: str):
+    assert pollute(how, R, A) == expected
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("how", POLLUTERS)
+@given(SAID, SAID)
+def test_a_polluted_response_says_the_same_and_follows_no_format(
+    how: str, format: FormatName, reasoning: str, answer: str
+):
+    spoiled = pollute(how, reasoning, answer, format)
+    assert not any(follows(spoiled, other) for other in FORMATS)
+    assert spoiled.index(reasoning) < spoiled.rindex(answer)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("how", [how for how in POLLUTERS if how != "no_tags"])
+def test_the_answer_of_a_polluted_response_is_still_found(how: str, format: FormatName):
+    """Without any tag or marker left (``no_tags``) nothing says which word the answer is."""
+    assert extract(pollute(how, R, A, format)) == A
+    assert grade(pollute(how, R, A, format), A, "integer").correct
+
+
+def test_an_unknown_pollution_is_a_user_error():
+    with pytest.raises(UserError, match="did you mean 'no_tags'"):
+        pollute("no_tag", R, A)
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "answer", "kind", "agrees"),
+    [
+        (R, "7", "integer", True),
+        (R, "7.0", "integer", True),
+        (R, "3", "integer", False),  # occurs, but is not what the derivation arrives at
+        ("total 17", "7", "integer", False),
+        ("9-3=6", "6", "integer", True),
+        ("3-9=-6", "-6", "integer", True),
+        ("3-9=-6", "6", "integer", False),
+        ("it holds 1,234.", "1234", "integer", True),
+        ("cells a1 c3", "3", "integer", False),
+        ("no number", "7", "integer", False),
+        ("cell a1 has a Red\nCircle", "red circle", "word", True),
+        ("a scattered pattern", "cat", "word", False),
+        ("arrow points up. C up", "C", "choice", True),
+        ("arrow points up. C up", "C up", "choice", True),
+        ("arrow points up, a turn", "A", "choice", False),
+        (R, "seven", "integer", False),
+    ],
+)
+def test_reasoning_and_answer_agree(reasoning: str, answer: str, kind: str, agrees: bool):
+    assert consistent(reasoning, answer, kind) is agrees
+
+
+def test_the_kind_is_inferred_or_must_exist():
+    assert consistent(R, "7")
+    assert not consistent(R, "3")
+    with pytest.raises(UserError, match="there is no 'intger'"):
+        consistent(R, "7", "intger")
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES.names() if name != "compare"])
+def test_gold_derivations_are_consistent(family: str):
+    """Except ``compare``, whose derivation ends in both counts and leaves the word ``equal`` to the answer."""
+    for index in range(30):
+        problem = make_problem(family, seed=5, index=index)
+        assert consistent(problem.reasoning, problem.answer, problem.answer_type)

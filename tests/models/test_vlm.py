@@ -1,0 +1,175 @@
+"""The wrapper against plain Hugging Face calls, and the traps that vision inputs set."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.testing import assert_close
+
+from specs_lab.models.vlm import VLM, Row
+
+
+def _plain_logprobs(vlm, row):
+    """Per-token log-probabilities by one ordinary forward pass with pixels, no batch, no padding."""
+    ids = torch.cat([row.prompt.token_ids, torch.tensor(row.completion)])[None]
+    logits = vlm.model(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        pixel_values=row.prompt.pixel_values,
+        image_grid_thw=row.prompt.grid_thw,
+        mm_token_type_ids=(ids == vlm.image_id).int(),
+    ).logits
+    start = len(row.prompt.token_ids) - 1
+    logprobs = torch.log_softmax(logits[0, start:-1].double(), dim=-1)
+    return logprobs.gather(1, torch.tensor(row.completion)[:, None])[:, 0].float()
+
+
+def test_logprobs_against_plain_forward(toy_vlm, toy_rows):
+    with torch.no_grad():
+        scored = toy_vlm.logprobs(toy_rows)
+        for i, row in enumerate(toy_rows):
+            assert_close(scored.logprobs[i, : len(row.completion)], _plain_logprobs(toy_vlm, row), atol=2e-5, rtol=0)
+
+
+def test_gradients_against_plain_forward(toy_vlm, toy_rows):
+    row = toy_rows[1]
+    weight = toy_vlm.core.model.language_model.layers[0].self_attn.q_proj.weight
+    toy_vlm.logprobs([row]).logprobs.sum().backward()
+    ours, weight.grad = weight.grad, None
+    _plain_logprobs(toy_vlm, row).sum().backward()
+    assert_close(ours, weight.grad, atol=1e-4, rtol=1e-4)
+
+
+def test_padding_changes_no_logprob(toy_vlm, toy_rows):
+    with torch.no_grad():
+        together = toy_vlm.logprobs(toy_rows)
+        for i, row in enumerate(toy_rows):
+            alone = toy_vlm.logprobs([row])
+            length = len(row.completion)
+            assert_close(together.logprobs[i, :length], alone.logprobs[0], atol=2e-5, rtol=0)
+            assert not together.logprobs[i, length:].any()
+            assert together.mask[i].sum() == length
+
+
+def test_empty_completion_scores_nothing_and_stays_finite(toy_vlm, toy_rows):
+    rows = [Row(toy_rows[0].prompt, ()), toy_rows[1]]
+    scored = toy_vlm.logprobs(rows)
+    scored.logprobs.sum().backward()
+    assert scored.mask[0].sum() == 0
+    assert scored.logprobs[0].sum() == 0
+    assert all(torch.isfinite(p.grad).all() for p in toy_vlm.parameters() if p.grad is not None)
+
+
+def test_entropy_against_definition(toy_vlm, toy_rows):
+    with torch.no_grad():
+        scored = toy_vlm.logprobs(toy_rows[:1], entropy=True)
+        hidden = toy_vlm.hidden_states(toy_rows[:1])
+        start = len(toy_rows[0].prompt.token_ids) - 1
+        logits = toy_vlm.core.lm_head(hidden[0, start:-1])
+    expected = torch.distributions.Categorical(logits=logits).entropy()
+    assert_close(scored.entropy[0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_pictures_matter_and_belong_to_their_row(toy_vlm, toy_rows):
+    with torch.no_grad():
+        before = toy_vlm.logprobs(toy_rows).logprobs
+        order = [4, 2, 0, 3, 1]
+        shuffled = toy_vlm.logprobs([toy_rows[i] for i in order]).logprobs
+        other_picture = Row(_with_picture_of(toy_rows[0].prompt, toy_rows[2].prompt), toy_rows[0].completion)
+        swapped = toy_vlm.logprobs([other_picture]).logprobs
+    for place, i in enumerate(order):
+        length = len(toy_rows[i].completion)
+        assert_close(shuffled[place, :length], before[i, :length], atol=2e-5, rtol=0)
+    assert (swapped[0] - before[0, : swapped.shape[1]]).abs().max() > 1e-3
+
+
+def _with_picture_of(prompt, other):
+    from dataclasses import replace
+
+    return replace(prompt, pixel_values=other.pixel_values, key=other.key)
+
+
+def test_frozen_features_are_computed_once(toy_vlm, toy_prompts, monkeypatch):
+    toy_vlm.image_features(toy_prompts)
+
+    def fail(*_, **__):
+        raise AssertionError("the vision tower ran again")
+
+    monkeypatch.setattr(toy_vlm.core, "get_image_features", fail)
+    again = toy_vlm.image_features(toy_prompts)
+    assert [f.shape for f in again] == [(16, 96)] * len(toy_prompts)
+
+
+def test_feature_cache_is_bounded_and_forgets_oldest_first(toy_vlm, toy_prompts):
+    vlm = VLM(toy_vlm.model, toy_vlm.processor, feature_cache_size=2)
+    vlm.image_features(toy_prompts)
+    assert list(vlm._features.items) == [p.key for p in toy_prompts[-2:]]
+
+
+def test_trainable_tower_gets_gradients_and_is_not_cached(toy_vlm, toy_rows):
+    toy_vlm.requires_grad_(True)
+    vlm = VLM(toy_vlm.model, toy_vlm.processor, freeze_vision=False)
+    vlm.logprobs(toy_rows[:2]).logprobs.sum().backward()
+    assert vlm.core.model.visual.patch_embed.proj.weight.grad.abs().sum() > 0
+    assert not vlm._features.items
+
+
+def test_placeholders_equal_features(toy_vlm, toy_prompts, monkeypatch):
+    for prompt in toy_prompts:
+        assert (prompt.token_ids == toy_vlm.image_id).sum() == 16
+    monkeypatch.setattr("specs_lab.models.vlm.IMAGE_TOKEN", "<|vision_pad|>")
+    with pytest.raises(ValueError, match=r"1 image placeholders for 16 picture features"):
+        toy_vlm.encode_prompts(["What?"], [Image.new("RGB", (64, 64))], ["key"])
+
+
+def test_positions_are_mrope(toy_vlm, toy_prompts):
+    prompt = toy_prompts[0]
+    picture = prompt.token_ids == toy_vlm.image_id
+    assert prompt.position_ids[:, picture].T[:5].tolist() == [[4, 4, 4], [4, 4, 5], [4, 4, 6], [4, 4, 7], [4, 5, 4]]
+    after = prompt.position_ids[:, 20:]
+    assert after.tolist() == [list(range(8, 8 + after.shape[1]))] * 3
+    assert prompt.next_position == after[0, -1] + 1
+
+
+def test_end_token_is_part_of_the_completion(toy_vlm):
+    (completion,) = toy_vlm.encode_completions(["yes"])
+    assert completion[-1] == toy_vlm.end_id
+    assert toy_vlm.decode(completion) == "yes"
+    assert toy_vlm.end_id != toy_vlm.pad_id
+    assert toy_vlm.encode_completions(["yes"], ended=False) == [completion[:-1]]
+
+
+def test_pictures_of_other_sizes_go_through_the_image_processor(toy_vlm):
+    prompts = toy_vlm.encode_prompts(["a", "b"], [Image.new("RGB", (64, 64)), Image.new("RGB", (100, 80))], ["x", "y"])
+    for prompt in prompts:
+        features = int(prompt.grid_thw.prod()) // 4
+        assert (prompt.token_ids == toy_vlm.image_id).sum() == features
+
+
+def test_patchify_equals_the_image_processor(toy_vlm):
+    from specs_lab.models.processing import patchify
+
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    processor = toy_vlm.processor.image_processor
+    values, grid = patchify(images, processor)
+    expected = processor(images=[Image.fromarray(image) for image in images], return_tensors="pt")
+    assert_close(torch.from_numpy(values).flatten(0, 1), expected["pixel_values"], atol=1e-6, rtol=0)
+    assert_close(torch.from_numpy(grid), expected["image_grid_thw"])
+
+
+def test_saved_model_reloads_equal(toy_vlm, toy_rows, tmp_path):
+    toy_vlm.save(tmp_path)
+    again = VLM.load(tmp_path)
+    with torch.no_grad():
+        assert_close(again.logprobs(toy_rows).logprobs, toy_vlm.logprobs(toy_rows).logprobs, atol=0, rtol=0)
+    assert not list(tmp_path.glob("*.bin"))
+    assert again.core.lm_head.weight.data_ptr() == again.core.get_input_embeddings().weight.data_ptr()
+
+
+def test_inference_restores_the_mode(toy_vlm):
+    toy_vlm.model.train()
+    with toy_vlm.inference():
+        assert not toy_vlm.model.training
+        assert not torch.is_grad_enabled()
+    assert toy_vlm.model.training
+    assert torch.is_grad_enabled()

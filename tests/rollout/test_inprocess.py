@@ -1,0 +1,108 @@
+"""The sampler against Hugging Face's `generate` and against the training forward."""
+
+import numpy as np
+import pytest
+import torch
+
+from specs_lab.models.vlm import Row
+from specs_lab.rollout.inprocess import generate
+from specs_lab.rollout.sampling import Sampling, pick, uniforms
+
+NEW = 12
+
+
+def _names(prompts, count):
+    return [[f"{prompt.key}/{k}" for k in range(count)] for prompt in prompts]
+
+
+def test_greedy_against_hf_generate(toy_vlm, toy_prompts):
+    ours = generate(toy_vlm, toy_prompts, _names(toy_prompts, 1), Sampling(temperature=0, max_new_tokens=NEW))
+    for prompt, (completion,) in zip(toy_prompts, ours, strict=True):
+        ids = prompt.token_ids[None]
+        theirs = toy_vlm.model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            pixel_values=prompt.pixel_values,
+            image_grid_thw=prompt.grid_thw,
+            mm_token_type_ids=(ids == toy_vlm.image_id).int(),
+            do_sample=False,
+            max_new_tokens=NEW,
+            suppress_tokens=toy_vlm.never_sampled,
+        )
+        assert theirs[0, ids.shape[1] :].tolist() == list(completion.token_ids)
+
+
+def test_sampled_logprobs_equal_the_training_forward(toy_vlm, toy_prompts):
+    groups = generate(toy_vlm, toy_prompts, _names(toy_prompts, 3), Sampling(max_new_tokens=NEW))
+    rows = [Row(p, c.token_ids) for p, group in zip(toy_prompts, groups, strict=True) for c in group]
+    with torch.no_grad():
+        scored = toy_vlm.logprobs(rows)
+    for i, completion in enumerate(c for group in groups for c in group):
+        expected = scored.logprobs[i, : len(completion.token_ids)].numpy()
+        np.testing.assert_allclose(completion.logprobs, expected, atol=5e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_samples_do_not_depend_on_the_batch_split(toy_vlm, toy_prompts, batch_size):
+    sampling = Sampling(max_new_tokens=NEW)
+    whole = generate(toy_vlm, toy_prompts, _names(toy_prompts, 3), sampling)
+    split = generate(toy_vlm, toy_prompts, _names(toy_prompts, 3), sampling, batch_size=batch_size)
+    backwards = generate(toy_vlm, toy_prompts[::-1], _names(toy_prompts[::-1], 3), sampling)[::-1]
+    ids = [[c.token_ids for c in group] for group in whole]
+    assert [[c.token_ids for c in group] for group in split] == ids
+    assert [[c.token_ids for c in group] for group in backwards] == ids
+
+
+def test_other_keys_give_other_samples(toy_vlm, toy_prompts):
+    sampling = Sampling(max_new_tokens=NEW)
+    one, other = (generate(toy_vlm, toy_prompts[:1], [[key]], sampling)[0][0] for key in ("a", "b"))
+    assert one.token_ids != other.token_ids
+
+
+def test_truncation_is_flagged_and_ends_are_kept(toy_vlm, toy_prompts):
+    # The toy model rarely ends by itself; make the end token likely, so that both cases occur.
+    toy_vlm.core.lm_head.weight.data[toy_vlm.end_id] *= 4
+    groups = generate(toy_vlm, toy_prompts, _names(toy_prompts, 20), Sampling(max_new_tokens=6))
+    flat = [completion for group in groups for completion in group]
+    assert {completion.truncated for completion in flat} == {True, False}
+    for completion in flat:
+        assert completion.truncated == (completion.token_ids[-1] != toy_vlm.end_id)
+        assert toy_vlm.end_id not in completion.token_ids[:-1]
+        assert len(completion.token_ids) == 6 or not completion.truncated
+        assert len(completion.logprobs) == len(completion.token_ids)
+
+
+def test_vision_specials_are_never_sampled(toy_vlm, toy_prompts):
+    toy_vlm.core.lm_head.weight.data[toy_vlm.never_sampled] = toy_vlm.core.lm_head.weight.data.abs().max() * 50
+    groups = generate(toy_vlm, toy_prompts, _names(toy_prompts, 4), Sampling(max_new_tokens=8))
+    sampled = {token for group in groups for completion in group for token in completion.token_ids}
+    assert toy_vlm.image_id in toy_vlm.never_sampled
+    assert not sampled & set(toy_vlm.never_sampled)
+
+
+def test_the_mode_is_restored(toy_vlm, toy_prompts):
+    toy_vlm.model.train()
+    generate(toy_vlm, toy_prompts[:1], [["a"]], Sampling(max_new_tokens=2))
+    assert toy_vlm.model.training
+
+
+def test_pick_inverts_the_cumulative_distribution():
+    logits = torch.tensor([[0.1, 0.2, 0.7]]).log()
+    uniform = torch.tensor([0.0, 0.099, 0.101, 0.299, 0.301, 0.999], dtype=torch.float64)
+    chosen = [int(pick(logits, 1.0, u[None])) for u in uniform]
+    assert chosen == [0, 0, 1, 1, 2, 2]
+
+
+def test_pick_follows_the_tempered_distribution():
+    logits = torch.tensor([1.0, 0.0, -1.0, -torch.inf])
+    uniform = torch.from_numpy(uniforms("frequencies", 20_000))
+    chosen = pick(logits.expand(20_000, -1), 0.5, uniform)
+    frequencies = torch.bincount(chosen, minlength=4) / 20_000
+    torch.testing.assert_close(frequencies, torch.softmax(logits / 0.5, -1), atol=0.01, rtol=0)
+    assert frequencies[3] == 0
+
+
+def test_pick_never_takes_an_impossible_token_at_the_ends():
+    logits = torch.tensor([[-torch.inf, 0.0, -torch.inf]])
+    for u in (0.0, 1 - 1e-16):
+        assert int(pick(logits, 1.0, torch.tensor([u], dtype=torch.float64))) == 1

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
 from pathlib import Path
-from types import FrameType
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,17 +13,15 @@ from rich.console import Console
 
 from specs_lab.cli.composition import CONFIG_MODULE, CONFIG_NAME, VERSION_BASE, prepare
 from specs_lab.cli.events import EventWriter
+from specs_lab.cli.exits import EXIT_INTERRUPTED, exit_on_sigterm, exit_with
 from specs_lab.cli.jobs import JobName, name_job
 from specs_lab.cli.preflight import check_command_line
 from specs_lab.cli.progress_view import progress_view, sink_of
 from specs_lab.cli.reports import report
 from specs_lab.cli.values import study_of
-from specs_lab.core.errors import EXIT_USER_ERROR, UserError
+from specs_lab.core.errors import UserError
 from specs_lab.core.progress import Progress
 from specs_lab.stages.study import JobInfo, execute
-
-EXIT_INTERRUPTED = 130
-_EXIT_SIGNAL = 128
 
 
 @hydra.main(version_base=VERSION_BASE, config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME)
@@ -34,7 +31,7 @@ def run(cfg: DictConfig) -> None:
         _run(cfg)
     except UserError as error:
         # Hydra would print a traceback; found late, e.g. in a file that a stage reads, it is no bug all the same.
-        _exit_with(error)
+        exit_with(error)
 
 
 def _run(cfg: DictConfig) -> None:
@@ -58,26 +55,17 @@ def main() -> None:
 
     Exit codes: 0 fine, 1 a stage or a job failed, 2 wrong input, 130 interrupted.
     """
-    signal.signal(signal.SIGTERM, _exit_on_signal)
+    exit_on_sigterm()
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the terminal belongs to the progress view
     prepare()
     try:
         check_command_line(sys.argv[1:])
-        run()
+        run()  # pyright: ignore[reportCallIssue]  # Hydra fills in the configuration
     except UserError as error:
-        _exit_with(error)
+        exit_with(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
-
-
-def _exit_with(error: UserError) -> None:
-    print(error, file=sys.stderr)
-    sys.exit(EXIT_USER_ERROR)
-
-
-def _exit_on_signal(number: int, _: FrameType | None) -> None:
-    """Turns a signal into an exception, so that stages tidy up and a sweep ends its jobs."""
-    sys.exit(_EXIT_SIGNAL + number)
 
 
 if __name__ == "__main__":

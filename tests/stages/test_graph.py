@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def checkpoint(tmp_path: Path) -> Path:
 @pytest.fixture
 def study(checkpoint: Path) -> Study:
     return Study(
-        recipe=Recipe(stages={name: replace(spec) for name, spec in SPECS.items()}),
+        recipe=Recipe(stages=deepcopy(SPECS)),
         paths=Paths(cache="unused"),
         coldstart=SFTOptions(),
         data=SelfDistillOptions(),

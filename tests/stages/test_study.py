@@ -16,6 +16,7 @@ from specs_lab.stages.context import JobInfo, Study
 from specs_lab.stages.options.recipe import Paths, StageSpec
 from specs_lab.stages.store import Store, read_manifest
 from specs_lab.stages.study import JOB_FILE, JobResult, execute
+from specs_lab.tracking.options.logger import LoggerOptions
 from specs_lab.training.options.trainer import TrainerOptions
 
 # A study of two stages whose runners write a line to a log. With HOLD=<stage>, that stage waits for the file `go`.
@@ -159,6 +160,18 @@ def test_a_runner_is_given_its_options_inputs_and_seed(study: Study, job: JobInf
     assert second.loggers() == []
 
 
+def test_loggers_are_made_on_demand_for_the_job_and_the_stage(
+    study: Study, job: JobInfo, fake: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loggers = ModuleType("specs_lab.tracking.loggers")
+    monkeypatch.setattr(loggers, "make_loggers", lambda *arguments: [arguments], raising=False)
+    monkeypatch.setitem(sys.modules, loggers.__name__, loggers)
+    study.logger = LoggerOptions(kinds=["csv"])
+    result = run(study, job, fake)
+    key, folder = result.stages["second"].key, job.folder / "logs" / "second"
+    assert fake.SEEN[1].loggers() == [(study.logger, job, "second", "copy", key, folder)]
+
+
 def test_the_manifest_of_a_stage_says_what_it_was_made_from(study: Study, job: JobInfo, fake: ModuleType) -> None:
     result = run(study, job, fake)
     manifest = read_manifest(result.stages["second"].folder)
@@ -237,6 +250,13 @@ def line(process: "subprocess.Popen[str]") -> str:
     return process.stdout.readline().strip()
 
 
+def finish(process: "subprocess.Popen[str]") -> list[str]:
+    """Waits for the end of a process that must end well; the lines that it has still to say."""
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return rest.splitlines()
+
+
 @pytest.mark.e2e
 def test_a_killed_study_goes_on_from_its_last_finished_stage(script: Path, tmp_path: Path) -> None:
     with start(script, tmp_path, "job", hold="second") as process:
@@ -245,8 +265,9 @@ def test_a_killed_study_goes_on_from_its_last_finished_stage(script: Path, tmp_p
         process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "job" / JOB_FILE).exists()
     with start(script, tmp_path, "job") as process:
-        assert line(process).startswith("first: found")
-        assert line(process).startswith("second: made")
+        first, second, _ = finish(process)
+    assert first.startswith("first: found")
+    assert second.startswith("second: made")
     done = json.loads((tmp_path / "job" / JOB_FILE).read_text())
     assert (Path(done["stages"]["second"]["folder"]) / "result.txt").read_text() == "texttext"
     assert ran(tmp_path) == ["first", "second", "second"]
@@ -260,8 +281,8 @@ def test_two_jobs_at_once_make_a_shared_stage_once(script: Path, tmp_path: Path)
         with start(script, tmp_path, "two") as two:
             assert line(two).startswith("waiting for another process, which is making first")
             (tmp_path / "go").touch()
-            assert line(two).startswith("first: found")
-            assert line(one).startswith("first: made")
+            assert finish(two)[0].startswith("first: found")
+            assert finish(one)[0].startswith("first: made")
     assert sorted(ran(tmp_path)) == ["first", "second"]
     jobs = [json.loads((tmp_path / name / JOB_FILE).read_text()) for name in ("one", "two")]
     assert [done["status"] for done in jobs] == ["completed", "completed"]
@@ -272,6 +293,7 @@ def test_two_jobs_at_once_make_a_shared_stage_once(script: Path, tmp_path: Path)
 def test_a_study_that_is_in_the_store_imports_nothing_heavy(script: Path, tmp_path: Path) -> None:
     for found in ("made", "found"):
         with start(script, tmp_path, "job") as process:
-            assert line(process).startswith(f"first: {found}")
-            assert line(process).startswith(f"second: {found}")
-            assert line(process) == "loaded []"
+            first, second, loaded = finish(process)
+        assert first.startswith(f"first: {found}")
+        assert second.startswith(f"second: {found}")
+        assert loaded == "loaded []"

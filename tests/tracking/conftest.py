@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,14 +53,14 @@ class FakeSweep:
     ) -> Path:
         """An artifact with samples: a problem's format is right where its fixed difficulty is below the chance."""
         folder = self.artifact(kind, key)
-        rng = np.random.default_rng(abs(hash_of(key)))
+        rng = np.random.default_rng(zlib.crc32(key.encode()))
         samples = []
         with RowWriter(folder / "rows.csv") as rows:
             for step in steps:
                 budget = Budget(tokens=step * 100, flops=flops_a_step * step, seconds=float(step))
                 for cell in CELLS:
-                    difficulty = np.random.default_rng(abs(hash_of(cell))).random(self.n)
-                    noise = 0.2 * rng.standard_normal(self.n) if step or kind == "evaluate" else 0.0
+                    difficulty = np.random.default_rng(zlib.crc32(cell.encode())).random(self.n)
+                    noise = 0.2 * rng.standard_normal(self.n) if step else 0.0
                     follows = difficulty + noise < chance(cell, step)
                     right = np.random.default_rng(7).random(self.n) < accuracy
                     rows.add(step=step, cell=cell, metric="format", value=follows.mean(), n=self.n, budget=budget)
@@ -117,7 +118,7 @@ class FakeSweep:
 
     def rl(self, key: str, start: float, steps: int = 24) -> Path:
         folder = self.artifact("rl", key, suite=False)
-        rng = np.random.default_rng(abs(hash_of(key)))
+        rng = np.random.default_rng(zlib.crc32(key.encode()))
         with RowWriter(folder / "rows.csv") as rows:
             for step in range(1, steps + 1):
                 budget = Budget(tokens=step * 1000, flops=step * 1e9, generated_tokens=step * 300)
@@ -127,10 +128,6 @@ class FakeSweep:
                 for name, value in values.items():
                     rows.add(step=step, metric=f"rollout/{name}", value=value, n=64, budget=budget)
         return folder
-
-
-def hash_of(text: str) -> int:
-    return int.from_bytes(text.encode(), "little") % (2**31)
 
 
 def sample(step: int, cell: str, task_id: str, form: bool, accuracy: bool) -> dict[str, object]:

@@ -77,7 +77,7 @@ class Composer:
             OverrideParseException: If it is not written as Hydra wants it.
         """
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-        return parser.parse_override(override)
+        return parser.parse_overrides([override])[0]  # unlike `parse_override`, knows the choices that glob(*) means
 
     def groups(self) -> list[str]:
         """The config groups that a user chooses from."""

@@ -21,7 +21,7 @@ class EventWriter:
 
     def __init__(self, descriptor: int) -> None:
         os.set_inheritable(descriptor, False)
-        self._file = os.fdopen(descriptor, "w", encoding="utf-8")
+        self._descriptor = descriptor
 
     def __call__(self, event: Event) -> None:
         """Writes one event.
@@ -29,9 +29,10 @@ class EventWriter:
         Raises:
             SystemExit: If the reader has gone: the sweep was killed, so this job, which it can no longer end, ends.
         """
+        rest = json.dumps(event).encode() + b"\n"
         try:
-            self._file.write(json.dumps(event) + "\n")
-            self._file.flush()
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
         except BrokenPipeError as error:
             raise SystemExit("the sweep that started this job has gone") from error
 

@@ -93,4 +93,5 @@ def _plain_fault(where: str, error: Exception) -> Fault:
     if error.__cause__ is not None:
         said.append(str(error.__cause__).strip().splitlines()[0])
     rest = str(error).strip().splitlines()[1:]
-    return Fault(where, ": ".join(said), rest[0] if rest else "see `--help` for the choices, `--cfg job` for the values")
+    fix = rest[0] if rest else "see `--help` for the choices and `--cfg job` for the values"
+    return Fault(where, ": ".join(said), fix)

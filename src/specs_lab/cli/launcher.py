@@ -19,11 +19,13 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from specs_lab.cli.children import LOG_NAME, Command, Outcome, run_side_by_side
+from specs_lab.cli.exits import EXIT_FAILED, exit_with
 from specs_lab.cli.jobs import key_of, name_job, quoted
 from specs_lab.cli.progress_view import progress_view
 from specs_lab.cli.reports import report
+from specs_lab.core.errors import UserError
 
-EXIT_FAILED = 1
+_LOGS_SHOWN = 3
 _NAMESPACE = "hydra_plugins"
 _PLUGIN_MODULE = f"{_NAMESPACE}.specs_lab"
 # Set by the launcher for each job, or meant for the sweep only.
@@ -84,8 +86,12 @@ class ProcessLauncher(Launcher):
         with progress_view(Console(stderr=True), len(commands)) as view:
             outcomes = run_side_by_side(commands, n_jobs, view)
         self._outcomes += outcomes
-        report(Path(self._config.hydra.sweep.dir).absolute(), [outcome.command.folder for outcome in self._outcomes])
         print_failures(Console(stderr=True), outcomes)
+        try:
+            folder = Path(self._config.hydra.sweep.dir).absolute()
+            report(folder, [outcome.command.folder for outcome in self._outcomes])
+        except UserError as error:
+            exit_with(error)  # Hydra would print a traceback
         return [
             _job_return(config, overrides, outcome)
             for config, overrides, outcome in zip(configs, job_overrides, outcomes, strict=True)
@@ -137,9 +143,9 @@ def available_cores() -> int:
 
 
 def print_failures(console: Console, outcomes: Collection[Outcome]) -> None:
-    """Names the jobs that failed, with the end of their logs."""
+    """Names the jobs that failed, with the end of the logs of the first few."""
     failed = [outcome for outcome in outcomes if outcome.exit_code]
-    for outcome in failed:
+    for outcome in failed[:_LOGS_SHOWN]:
         log = outcome.command.folder / LOG_NAME
         lines = [f"\n{outcome.command.name}: failed with exit code {outcome.exit_code}; the end of {log}:"]
         lines += [f"  {line}" for line in outcome.last_lines()]

@@ -198,6 +198,10 @@ def _in_jobs(fault: Fault, numbers: Sequence[int], jobs: Sequence[Sequence[str]]
     """Says which jobs of a sweep have the fault, unless all have."""
     if len(numbers) == len(jobs):
         return fault
-    named = [f"#{number} ({' '.join(jobs[number])})" for number in numbers[:_NAMED_JOBS]]
+    everywhere = set(jobs[0]).intersection(*jobs[1:])
+    named = [
+        f"#{number} ({' '.join(item for item in jobs[number] if item not in everywhere)})"
+        for number in numbers[:_NAMED_JOBS]
+    ]
     more = f" and {len(numbers) - _NAMED_JOBS} more" if len(numbers) > _NAMED_JOBS else ""
     return Fault(fault.where, f"{fault.what} [job {', '.join(named)}{more}]", fault.fix)

@@ -71,12 +71,15 @@ class LinesView:
     def __enter__(self) -> LinesView:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._tasks.clear()
 
     def job_started(self, name: str) -> None:
         """Says that a job runs."""
-        self._print(name, "started")
+        if self._n_jobs > 1:
+            self._print(name, "started")
 
     def job_event(self, name: str, event: Event) -> None:
         """Prints messages and finished tasks."""
@@ -137,7 +140,9 @@ class TerminalView:
         self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._live.stop()
 
     def job_started(self, name: str) -> None:

@@ -30,7 +30,7 @@ def slug(text: str) -> str:
 
 
 def choices() -> str:
-    """All choices of all config groups, with the comment that each YAML file starts with."""
+    """All choices of all config groups, with the comment that each YAML file starts with; for a template, so ``$$``."""
     groups = sorted(resources.files("specs_lab.conf").iterdir(), key=lambda entry: entry.name)
     blocks: list[str] = []
     for group in groups:
@@ -39,7 +39,7 @@ def choices() -> str:
         files = sorted((file for file in group.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
         lines = [f"  {file.name.removesuffix('.yaml'):<22}{top_comment(file)}" for file in files]
         blocks.append("\n".join([group.name, *lines]))
-    return "\n".join(blocks)
+    return "\n".join(blocks).replace("$", "$$")
 
 
 def top_comment(file: Traversable) -> str:

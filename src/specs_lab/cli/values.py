@@ -81,10 +81,10 @@ def _read_node(cfg: DictConfig, name: str) -> tuple[list[Fault], Any]:
 def _option(name: str, node: Any) -> tuple[list[Fault], Any]:
     if not isinstance(node, DictConfig) or OmegaConf.get_type(node) is dict:
         return [Fault(name, "is no option of a study", "remove it, or pick it from a config group")], None
-    missing = sorted(OmegaConf.missing_keys(node))
-    if missing:
-        return [Fault(f"{name}.{key}", "has no value", f"add {name}.{key}=<value>") for key in missing], None
     try:
+        missing = sorted(OmegaConf.missing_keys(node))
+        if missing:
+            return [Fault(key, "has no value", f"add {key}=<value>") for key in missing], None
         return [], OmegaConf.to_object(node)
     except InvalidOption as error:
         return [Fault(f"{name}.{fault.where}", fault.what, fault.fix) for fault in error.faults], None

@@ -105,6 +105,10 @@ class Checks:
         """The value must be in [0, 1]."""
         return self.that(0 <= value <= 1, where, f"{value} is not in [0, 1]", "give a share between 0 and 1")
 
+    def decay(self, where: str, value: float) -> Checks:
+        """The value must be in [0, 1)."""
+        return self.that(0 <= value < 1, where, f"{value} is not in [0, 1)", "give a number >= 0 and < 1")
+
     def one_of(self, where: str, value: str, known: tuple[str, ...]) -> Checks:
         """The value must be one of the known names."""
         return self.that(value in known, where, f"there is no '{value}'", f"choose one of: {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""Progress as events: stages report what they do; who shows it (a terminal, a parent process, nobody) is decided outside.
+"""Progress as events: stages report what they do; who shows it (a terminal, a parent process) is decided outside.
 
 An event is one flat dict, so that it can cross a process boundary as one line of JSON.
 """

@@ -104,7 +104,7 @@ def zero_variance(rewards: Tensor) -> Tensor:
 def kl_k3(policy: Tensor, reference: Tensor) -> Tensor:
     """The k3 estimate of KL(policy || reference) per token: unbiased under the policy, never negative."""
     gap = reference - policy
-    return torch.exp(gap) - gap - 1
+    return torch.expm1(gap) - gap  # exp(gap) - gap - 1 cancels for small gaps, down to negative values
 
 
 @dataclass(frozen=True)

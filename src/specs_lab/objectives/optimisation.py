@@ -37,8 +37,8 @@ class OptimiserOptions:
             .at_least("steps", self.steps, 1)
             .at_least("warmup_steps", self.warmup_steps, 0)
             .positive("max_grad_norm", self.max_grad_norm)
-            .share("adam_beta1", self.adam_beta1)
-            .share("adam_beta2", self.adam_beta2)
+            .decay("adam_beta1", self.adam_beta1)
+            .decay("adam_beta2", self.adam_beta2)
             .at_least("weight_decay", self.weight_decay, 0)
         )
 

@@ -9,13 +9,18 @@ from dataclasses import dataclass
 from specs_lab.problems.canvas import Canvas
 from specs_lab.problems.styles import COLOURS
 
+JITTERS = (-4, 0, 4)
+LENGTHS = (17, 20, 23)
+"""Steps wide enough that no two dials look alike at any style's scale: pixels are coarse, and dials that look alike
+under different keys would put one picture into two splits."""
+
 
 @dataclass(frozen=True)
 class Dial:
     """A clock that shows a full hour; ``angle`` in degrees from 12 o'clock, with a little jitter."""
 
     hour: int
-    angle: float
+    angle: int
     length: int
     colour: str
 
@@ -23,7 +28,7 @@ class Dial:
     def draw(cls, rng: random.Random) -> Dial:
         """A random dial."""
         hour = rng.randint(1, 12)
-        return cls(hour, hour % 12 * 30 + round(rng.uniform(-3, 3), 1), rng.randint(18, 23), rng.choice(COLOURS))
+        return cls(hour, hour % 12 * 30 + rng.choice(JITTERS), rng.choice(LENGTHS), rng.choice(COLOURS))
 
     def paint(self, canvas: Canvas) -> None:
         """Draws the dial."""
@@ -37,7 +42,7 @@ class Dial:
     @property
     def key(self) -> str:
         """Identifies the picture."""
-        return f"{self.angle:.1f} {self.length} {self.colour}"
+        return f"{self.angle} {self.length} {self.colour}"
 
     @property
     def cells(self) -> tuple[str, ...]:

@@ -15,11 +15,11 @@ from specs_lab.objectives.dpo import DPOOptions
 from specs_lab.objectives.hybrid import HybridOptions
 from specs_lab.objectives.optimisation import ColdStartOptions
 from specs_lab.objectives.sft import SFTOptions
-from specs_lab.stages.common import load_model, save_model
+from specs_lab.stages.common import load_model, open_loggers, save_model
 from specs_lab.stages.context import StageContext
-from specs_lab.stages.curve import CurveCallback, Measurements
+from specs_lab.stages.curve import CurveCallback, Measurements, StepRows
 from specs_lab.stages.evaluate import make_evaluator
-from specs_lab.stages.rl import StepRows
+from specs_lab.stages.fingerprint import fingerprint
 from specs_lab.training.base import TrainingModule, row_tokens
 from specs_lab.training.cold_start import DPOModule, HybridModule, Pair, SFTModule
 from specs_lab.training.fit import Items, ShuffledBatches, fit
@@ -37,7 +37,7 @@ def run(context: StageContext) -> None:
             references = reference_logps(context, vlm, chosen, rejected, trainer.micro_batch_size)
         module.budget.forward(row_tokens([*chosen, *rejected]))
     pairs = [Pair(c, r, *reference) for c, r, reference in zip(chosen, rejected, references, strict=True)]
-    with Measurements(context.folder) as measurements:
+    with Measurements(context.folder) as measurements, open_loggers(context) as loggers:
         curve = CurveCallback(
             make_evaluator(context), measurements, options.eval_every, (suite.gf_id, suite.gf_ood, suite.gf_beta)
         )
@@ -47,7 +47,7 @@ def run(context: StageContext) -> None:
             ShuffledBatches(len(pairs), options.batch_size, options.steps, context.seed),
             trainer=trainer,
             callbacks=[StepRows(measurements.rows), curve],
-            loggers=context.loggers(),
+            loggers=loggers,
             progress=context.progress,
             name=f"{context.name}: {type(module).__name__.removesuffix('Module')}",
         )
@@ -95,7 +95,8 @@ def reference_logps(
         save_file(sides, folder / "reference.safetensors")
 
     inputs = {name: path.name for name, path in context.inputs.items()}
-    key = f"{derive_seed('reference', *sorted(inputs.items())):020x}"
+    code = fingerprint(("specs_lab.models.reference", "specs_lab.models.vlm"))
+    key = f"{derive_seed('reference', code, *sorted(inputs.items())):020x}"
     folder, _ = context.store.make("reference", key, build, {"inputs": inputs})
     sides = load_file(folder / "reference.safetensors")
     both = torch.stack([sides["chosen"], sides["rejected"]], dim=1)

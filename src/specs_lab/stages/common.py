@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,6 +14,7 @@ from specs_lab.models.vlm import VLM
 from specs_lab.problems.sources.procedural import ProceduralProblems, Task, draw_task
 from specs_lab.rewards.specs import Score, WeightedReward, score
 from specs_lab.stages.context import StageContext
+from specs_lab.tracking.loggers import finish_loggers
 from specs_lab.training.options.trainer import TrainerOptions
 
 MODEL = "model"
@@ -29,6 +32,18 @@ def save_model(vlm: VLM, context: StageContext) -> None:
     vlm.save(context.folder / MODEL)
     if not vlm.vision_frozen:
         (context.folder / "vision_is_trained").touch()
+
+
+@contextmanager
+def open_loggers(context: StageContext) -> Iterator[list[Any]]:
+    """The stage's Lightning loggers; closed afterwards, and marked as failed if the stage failed."""
+    loggers = context.loggers()
+    failed = True
+    try:
+        yield loggers
+        failed = False
+    finally:
+        finish_loggers(loggers, failed)
 
 
 def scorer(reward: WeightedReward) -> Callable[[str, Task], Score]:

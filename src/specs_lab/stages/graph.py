@@ -131,12 +131,12 @@ def _key_options(option: Any) -> dict[str, Any]:
 
 
 def _checkpoint_hashes(folder: Path) -> dict[str, str]:
-    stats = [path.stat() for path in sorted(folder.rglob("*"))]
-    return _hashes_as_of(folder, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
+    files = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return _hashes_as_of(folder, tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in files))
 
 
 @cache  # a sweep plans many studies on one checkpoint, perhaps of many gigabytes
-def _hashes_as_of(folder: Path, _: tuple[tuple[int, int], ...]) -> dict[str, str]:
+def _hashes_as_of(folder: Path, _: tuple[tuple[str, int, int], ...]) -> dict[str, str]:
     return file_hashes(folder)
 
 

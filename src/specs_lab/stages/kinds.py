@@ -105,7 +105,6 @@ _ALL = (
             "specs_lab.objectives.hybrid",
             "specs_lab.training.cold_start",
             "specs_lab.data.records",
-            *_RL,  # for the rows of its steps, which are written as RL's are
             *_TRAINING,
             *_EVALUATION,
             *_SAMPLING,

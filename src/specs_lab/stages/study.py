@@ -132,7 +132,7 @@ def _make(
                 seed=stage.seed or 0,
                 store=store,
                 progress=progress,
-                loggers=partial(_loggers, study, done.info, stage, folder),
+                loggers=partial(_loggers, study, done.info, stage),
             )
         )
 
@@ -146,11 +146,13 @@ def _make(
     return store.make(stage.kind, stage.key, build, manifest)
 
 
-def _loggers(study: Study, job: JobInfo, stage: PlannedStage, folder: Path) -> list[Any]:
+def _loggers(study: Study, job: JobInfo, stage: PlannedStage) -> list[Any]:
+    """The stage's loggers; they write to the job's folder, since an artifact must not depend on who listens."""
     if study.logger is None:
         return []
     from specs_lab.tracking.loggers import make_loggers  # imports Lightning
 
+    folder = job.folder / "logs" / stage.name
     return make_loggers(study.logger, job, stage.name, stage.kind, stage.key, folder)
 
 

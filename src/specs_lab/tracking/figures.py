@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from specs_lab.tracking.estimates import CURVE
+from specs_lab.tracking.frames import select
 from specs_lab.tracking.scores import BASE_STAGE, Reading
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ def draw_curves(
     Returns:
         The files; none if there is no curve.
     """
-    plain = table[table["versus"] == ""]
-    curves = plain[plain["at"] == CURVE]
+    plain = select(table, versus="")
+    curves = select(plain, at=CURVE)
     arms = list(dict.fromkeys(curves["arm"]))
     if not arms:
         return []
@@ -93,14 +94,18 @@ def draw_curves(
             for axes, (title, cell, name) in zip(row, panels, strict=True):
                 lines = {arm: _curve(curves, readings[arm], arm, cell, name, column, scale) for arm in arms}
                 for line, style in zip(lines.values(), _styles(arms), strict=True):
-                    axes.plot(line["x"], line["value"], marker="o", **style)
+                    axes.plot(line["x"], line["value"], marker="o", clip_on=False, **style)
                     axes.fill_between(line["x"], line["low"], line["high"], color=style["color"], alpha=0.14, lw=0)
                 base = _base(plain, reading, cell, name)
                 if base is not None:
                     axes.axhline(base, color=_FAINT, linestyle=(0, (1, 1.6)), linewidth=1.3)
-                ends = {arm: float(line["value"].iloc[-1]) for arm, line in lines.items() if len(line)}
+                ends = {
+                    arm: (line["x"].tolist()[-1], line["value"].tolist()[-1], style["color"])
+                    for (arm, line), style in zip(lines.items(), _styles(arms), strict=True)
+                    if len(line)
+                }
                 axes.set(ylim=(0, 100), xlim=(0, None), title=title if column == "step" else "", xlabel=label)
-                _label_ends(axes, arms, ends, base)
+                _label_ends(axes, ends, base)
             row[0].set_ylabel("format followed (%)" if metric == "format" else "format and answer right (%)")
         figure.supxlabel(f"{_bands(curves)} Dotted: the base model.", x=0.01, ha="left", fontsize=8.5, color=_FAINT)
         return _save(figure, path)
@@ -117,29 +122,27 @@ def draw_rl(rows: pd.DataFrame, path: Path, stage: str = "final") -> list[Path]:
     Returns:
         The files; none if no such stage wrote rows.
     """
-    rows = rows[(rows["stage"] == stage) & rows["metric"].isin(list(_REWARDS))]
-    rows = rows.drop_duplicates(["arm", "key", "step", "metric"])
+    rows = select(rows, stage=stage, metric=list(_REWARDS)).drop_duplicates(["arm", "key", "step", "metric"])
     arms = list(dict.fromkeys(rows["arm"]))
     if not arms:
         return []
-    window = max(1, int(rows["step"].nunique()) // 8)
+    window = max(1, len(set(rows["step"])) // 8)
     with _figure(1, 3, 3.6, share=False) as (figure, grid):
         for axes, (name, (title, scale, unit)) in zip(grid[0], _REWARDS.items(), strict=True):
             ends = {}
             for arm, style in zip(arms, _styles(arms), strict=True):
-                mine = rows[(rows["arm"] == arm) & (rows["metric"] == name)]
-                runs = scale * mine.pivot(index="step", columns="key", values="value").sort_index()
-                runs = runs.rolling(window, min_periods=1).mean()
+                runs = select(rows, arm=arm, metric=name).pivot(index="step", columns="key", values="value")
                 if runs.empty:
                     continue
-                axes.plot(runs.index, runs.mean(axis=1), **style)
-                axes.fill_between(
-                    runs.index, runs.min(axis=1), runs.max(axis=1), color=style["color"], alpha=0.14, lw=0
-                )
-                ends[arm] = float(runs.mean(axis=1).iloc[-1])
+                smooth = scale * runs.sort_index().rolling(window, min_periods=1).mean().to_numpy()
+                steps, mean = sorted(runs.index), np.nanmean(smooth, axis=1)
+                axes.plot(steps, mean, clip_on=False, **style)
+                low, high = np.nanmin(smooth, axis=1), np.nanmax(smooth, axis=1)
+                axes.fill_between(steps, low, high, color=style["color"], alpha=0.14, lw=0)
+                ends[arm] = (steps[-1], mean[-1], style["color"])
             axes.set(title=title, xlabel="RL steps", ylabel=unit, xlim=(0, None))
             axes.set_ylim(0, 100) if unit == "%" else axes.set_ylim(bottom=0)
-            _label_ends(axes, arms, ends, None)
+            _label_ends(axes, ends)
         smoothing = f"Running mean over the last {window} steps. " if window > 1 else ""
         figure.supxlabel(f"{smoothing}Bands: range over seeds.", x=0.01, ha="left", fontsize=8.5, color=_FAINT)
         return _save(figure, path)
@@ -150,15 +153,19 @@ def _figure(rows: int, columns: int, height: float, *, share: bool = True) -> It
     """An empty figure and its axes, in the project's style; the global state of matplotlib is left alone."""
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE, "backend": matplotlib.rcParams["backend"]}):
-        figure = Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.04)
+    own: Any = {**matplotlib.rcParamsDefault, **_STYLE, "backend": matplotlib.rcParams["backend"]}
+    with matplotlib.rc_context(own):
+        layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.04)
+        figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=_DPI, layout=layout)
         yield figure, figure.subplots(rows, columns, sharey=share, squeeze=False)
 
 
 def _save(figure: Figure, path: Path) -> list[Path]:
     files = [path.with_suffix(".png"), path.with_suffix(".svg")]
+    figure.draw_without_rendering()  # lays it out, once for both files
+    figure.set_layout_engine("none")
     figure.savefig(files[0], dpi=_DPI)
     figure.savefig(files[1], metadata={"Date": None})
     return files
@@ -177,15 +184,16 @@ def _curve(
 ) -> pd.DataFrame:
     """One arm's curve: x, and value, low and high in percent. No ``cell`` stands for the factor of both."""
     cell = f"{reading.id} + {reading.ood}" if cell is None else cell
-    mine = curves[(curves["arm"] == arm) & (curves["cell"] == cell) & (curves["metric"] == metric)]
-    return (100 * mine[["value", "low", "high"]]).assign(x=scale * mine[column]).sort_values("x")
+    mine = select(curves, arm=arm, cell=cell, metric=metric)
+    percent = {name: 100 * mine[name] for name in ("value", "low", "high")}
+    return pd.DataFrame({"x": scale * mine[column], **percent}).sort_values("x")
 
 
 def _base(plain: pd.DataFrame, reading: Reading, cell: str | None, metric: str) -> float | None:
     """The base model's value in percent; None unless there is exactly one base model."""
     cell = f"{reading.id} + {reading.ood}" if cell is None else cell
-    found = plain[(plain["stage"] == BASE_STAGE) & (plain["cell"] == cell) & (plain["metric"] == metric)]
-    return 100 * float(found["value"].iloc[0]) if len(found) == 1 else None
+    found = select(plain, stage=BASE_STAGE, cell=cell, metric=metric)["value"].tolist()
+    return 100 * found[0] if len(found) == 1 else None
 
 
 def _bands(curves: pd.DataFrame) -> str:
@@ -195,41 +203,63 @@ def _bands(curves: pd.DataFrame) -> str:
     return f"Bands: 95 % bootstrap intervals over {spans[0]} seed{plural} and {spans[1]} problems a cell."
 
 
-def _label_ends(axes: Axes, arms: Sequence[str], ends: Mapping[str, float], base: float | None) -> None:
-    """Names the lines at the right edge, at the height where they end, moved apart where they would overlap."""
-    labels = [(ends[arm], arm, style["color"]) for arm, style in zip(arms, _styles(arms), strict=True) if arm in ends]
+def _label_ends(axes: Axes, lines: Mapping[str, tuple[float, float, str]], base: float | None = None) -> None:
+    """Names lines where they end: at the right edge, moved apart where names would overlap, or beside an earlier end.
+
+    Args:
+        axes: Where the lines are drawn; its limits are final.
+        lines: (x, y, colour) of the last point of each line, by name.
+        base: Height of the base model's line, if there is one.
+    """
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    finite = {name: end for name, end in lines.items() if np.isfinite(end[1])}
+    early = {name: end for name, end in finite.items() if end[0] < left + 0.9 * (right - left)}
+    labels = [(y, name, colour) for name, (_, y, colour) in finite.items() if name not in early]
     if base is not None:
         labels.append((base, "base", _FAINT))
-    labels = sorted(label for label in labels if np.isfinite(label[0]))
-    low, high = axes.get_ylim()
-    heights = _spread([(value - low) / (high - low) for value, _, _ in labels], gap=0.075)
-    for height, (_, name, colour) in zip(heights, labels, strict=True):
-        axes.annotate(
+    labels.sort()
+    heights = _spread([(y - low) / (high - low) for y, _, _ in labels], gap=0.075)
+    places = [
+        ((1.0, height), "axes fraction", name, colour)
+        for height, (_, name, colour) in zip(heights, labels, strict=True)
+    ]
+    places += [((x, y), "data", name, colour) for name, (x, y, colour) in early.items()]
+    for place, coordinates, name, colour in places:
+        text = axes.annotate(
             name,
-            xy=(1, height),
-            xycoords="axes fraction",
-            xytext=(4, 0),
+            xy=place,
+            xycoords=coordinates,
+            xytext=(5, 0),
             textcoords="offset points",
             color=colour,
             fontsize=9,
-            fontweight="bold" if name != "base" else "normal",
+            fontweight="normal" if colour == _FAINT else "bold",
             va="center",
             annotation_clip=False,
         )
+        text.set_path_effects(_halo())
+
+
+def _halo() -> list[Any]:
+    """Keeps a label readable on top of lines."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=2.5, foreground="white")]
 
 
 def _spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Sorted heights, moved as little as needed to lie at least ``gap`` apart."""
+    """Sorted heights in [0, 1], moved as little as needed to lie at least ``gap`` apart."""
     blocks: list[list[float]] = []
     for height in heights:
         blocks.append([height])
-        while (
-            len(blocks) > 1
-            and _centre(blocks[-1]) - _centre(blocks[-2]) < gap * (len(blocks[-1]) + len(blocks[-2])) / 2
+        while len(blocks) > 1 and _centre(blocks[-1], gap) - _centre(blocks[-2], gap) < (
+            gap * (len(blocks[-1]) + len(blocks[-2])) / 2
         ):
             blocks[-2:] = [blocks[-2] + blocks[-1]]
-    return [_centre(block) + gap * (i - (len(block) - 1) / 2) for block in blocks for i in range(len(block))]
+    return [_centre(block, gap) + gap * (i - (len(block) - 1) / 2) for block in blocks for i in range(len(block))]
 
 
-def _centre(block: Sequence[float]) -> float:
-    return sum(block) / len(block)
+def _centre(block: Sequence[float], gap: float) -> float:
+    """Where the middle of a block of labels goes: their mean height, as far as the block fits below 1 and above 0."""
+    half = gap * (len(block) - 1) / 2
+    return max(half, min(1 - half, sum(block) / len(block)))

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+import numpy as np
 import pandas as pd
 
 from specs_lab.core.errors import Fault, UserError, raise_faults
@@ -195,4 +196,12 @@ def _gather(
                 frames.append(frame.assign(**dict(zip(_TAGS, _tags(job, stage), strict=True))))
     if not frames:
         return pd.DataFrame(columns=[*_TAGS, *columns])
-    return pd.concat(frames, ignore_index=True)[[*_TAGS, *columns]]
+    return cast("pd.DataFrame", pd.concat(frames, ignore_index=True)[[*_TAGS, *columns]])
+
+
+def select(frame: pd.DataFrame, **equal: object) -> pd.DataFrame:
+    """The rows in which each named column equals a value, or one of a list of values."""
+    keep = np.ones(len(frame), dtype=bool)
+    for column, value in equal.items():
+        keep &= np.asarray(frame[column].isin(value if isinstance(value, list) else [value]))
+    return cast("pd.DataFrame", frame.loc[keep])

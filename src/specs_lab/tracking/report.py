@@ -14,9 +14,9 @@ from typing import Any
 import pandas as pd
 
 from specs_lab.metrics.statistics import LEVEL, RESAMPLES
-from specs_lab.tracking.estimates import EVALUATION, Curves, Estimator, line_up, step_point
+from specs_lab.tracking.estimates import EQUAL_COMPUTE, EQUAL_STEPS, EVALUATION, Curves, Estimator, line_up, step_point
 from specs_lab.tracking.figures import draw_curves, draw_rl
-from specs_lab.tracking.frames import StageRecord, Sweep, load_sweep
+from specs_lab.tracking.frames import StageRecord, Sweep, load_sweep, select
 from specs_lab.tracking.scores import (
     ALL_ARMS,
     BASE_STAGE,
@@ -116,8 +116,9 @@ def estimate(folder: Path, sweep: Sweep, steps: Sequence[int] = (), resamples: i
         else:
             gains_over = None if scores.stage == BASE_STAGE else base
             estimator.add(scores, gains_over, [step_point(EVALUATION, scores, int(scores.steps[-1]))])
-    notes = (*curves.notes, *_notes(sweep, evaluated))
-    return Summary(folder, sweep, estimator.table(), readings, curves, notes)
+    table = estimator.table()
+    notes = (*curves.notes, *_undefined(table), *_notes(sweep, evaluated))
+    return Summary(folder, sweep, table, readings, curves, notes)
 
 
 def _reading(sweep: Sweep, arm: str) -> Reading | None:
@@ -128,11 +129,9 @@ def _reading(sweep: Sweep, arm: str) -> Reading | None:
 
 
 def _scores(sweep: Sweep, arm: str, reading: Reading) -> list[Scores]:
-    samples, rows = (frame[frame["arm"] == arm] for frame in (sweep.samples, sweep.rows))
+    samples, rows = select(sweep.samples, arm=arm), select(sweep.rows, arm=arm)
     stages = list(dict.fromkeys(samples["stage"]))
-    found = (
-        collect(samples[samples["stage"] == stage], rows[rows["stage"] == stage], arm, reading) for stage in stages
-    )
+    found = (collect(select(samples, stage=stage), select(rows, stage=stage), arm, reading) for stage in stages)
     return [scores for scores in found if scores is not None]
 
 
@@ -144,12 +143,22 @@ def _shared(sweep: Sweep, readings: dict[str, Reading]) -> list[Scores]:
     """The base and zero models, where all arms share them: they are then reported once instead of once for each arm."""
     shared = []
     for stage in (BASE_STAGE, ZERO_STAGE):
-        artifacts = sweep.stages[sweep.stages["stage"] == stage].groupby("seed")["key"].nunique()
-        if len(artifacts) and artifacts.max() == 1 and len(set(readings.values())) == 1:
-            samples, rows = (frame[frame["stage"] == stage] for frame in (sweep.samples, sweep.rows))
+        artifacts = select(sweep.stages, stage=stage)[["seed", "key"]].drop_duplicates()
+        if len(artifacts) and artifacts["seed"].is_unique and len(set(readings.values())) == 1:
+            samples, rows = select(sweep.samples, stage=stage), select(sweep.rows, stage=stage)
             scores = collect(samples, rows, ALL_ARMS, next(iter(readings.values())))
             shared += [] if scores is None else [scores]
     return shared
+
+
+def _undefined(table: pd.DataFrame) -> list[str]:
+    """Why a Generalization Factor that the terminal shows is undefined, with the gain that is negative."""
+    shown = select(table, versus="", at=[EQUAL_STEPS, EQUAL_COMPUTE])
+    return [
+        f"{row['metric']} of {row['arm']} at {row['at']} is undefined: {row['note']}"
+        for row in shown.to_dict(orient="records")
+        if row["note"]
+    ]
 
 
 def _notes(sweep: Sweep, evaluated: Sequence[Scores]) -> list[str]:

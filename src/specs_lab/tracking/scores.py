@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from specs_lab.metrics.generalization_factor import BETA
+from specs_lab.tracking.frames import select
 
 Floats = NDArray[np.float64]
 ALL_ARMS = "all arms"
@@ -97,40 +98,49 @@ def collect(samples: pd.DataFrame, rows: pd.DataFrame, arm: str, reading: Readin
     Returns:
         The scores; None if no step was evaluated for every seed.
     """
-    seeds = samples[["seed", "key"]].drop_duplicates().sort_values("seed")
-    keys = list(dict.fromkeys(seeds["key"]))
+    key_of = dict(sorted(set(zip(samples["seed"].tolist(), samples["key"].tolist(), strict=True))))
+    keys = list(dict.fromkeys(key_of.values()))
     samples = samples.drop_duplicates(["key", "step", "cell", "task_id"])
-    steps = _common(samples, "step", keys)
-    if not len(steps):
+    steps = _common_steps(samples, len(keys))
+    if not steps:
         return None
-    samples = samples[samples["step"].isin(steps)].assign(joint=samples["format"] & samples["accuracy"])
+    samples = select(samples, step=steps).assign(joint=samples["format"] & samples["accuracy"])
     tasks, values = {}, {}
-    order = pd.MultiIndex.from_product([steps, keys])
     for cell, part in samples.groupby("cell", sort=False):
-        for metric in METRICS:
-            grid = part.pivot(index=["step", "key"], columns="task_id", values=metric)
-            grid = grid.reindex(order).dropna(axis="columns").astype(float)
-            if grid.shape[1]:
-                tasks[cell] = tuple(grid.columns)
-                values[cell, metric] = grid.to_numpy().reshape(len(steps), len(keys), -1)
-    costs = rows[rows["cell"] != ""].drop_duplicates(["key", "step"]).set_index(["step", "key"])["flops"]
+        names, arrays = _dense(part, steps, keys)
+        if names:
+            tasks[cell] = names
+            values |= {(cell, metric): array for metric, array in arrays.items()}
+    evaluations = rows.loc[rows["cell"] != ""]
+    costs = dict(zip(zip(evaluations["step"], evaluations["key"], strict=True), evaluations["flops"], strict=True))
     return Scores(
         arm=arm,
         stage=str(samples["stage"].iloc[0]),
         kind=str(samples["kind"].iloc[0]),
         steps=np.asarray(steps, dtype=np.int64),
-        flops=costs.reindex(order).to_numpy(dtype=np.float64).reshape(len(steps), len(keys)),
-        seed_index={int(seed): keys.index(key) for seed, key in zip(seeds["seed"], seeds["key"], strict=True)},
+        flops=np.array([[costs.get((step, key), np.nan) for key in keys] for step in steps], dtype=np.float64),
+        seed_index={seed: keys.index(key) for seed, key in key_of.items()},
         tasks=tasks,
         values=values,
         reading=reading,
     )
 
 
-def _common(samples: pd.DataFrame, column: str, keys: Sequence[str]) -> list[Any]:
-    """The values of a column that occur for every key, sorted."""
-    counts = samples[[column, "key"]].drop_duplicates().groupby(column).size()
-    return sorted(counts[counts == len(keys)].index)
+def _common_steps(samples: pd.DataFrame, keys: int) -> list[int]:
+    """The steps that were evaluated under every key, sorted."""
+    pairs = samples[["step", "key"]].drop_duplicates()
+    return sorted(step for step, count in Counter(pairs["step"].tolist()).items() if count == keys)
+
+
+def _dense(part: pd.DataFrame, steps: list[int], keys: list[str]) -> tuple[tuple[str, ...], dict[str, Floats]]:
+    """One cell as arrays: the problems that have a value at every step and key, and (K, S, P) by metric."""
+    column, names = pd.factorize(part["task_id"], sort=True)
+    place = np.searchsorted(steps, part["step"]), pd.Index(keys).get_indexer(part["key"].to_numpy()), column
+    arrays = {metric: np.full((len(steps), len(keys), len(names)), np.nan) for metric in METRICS}
+    for metric, array in arrays.items():
+        array[place] = part[metric].to_numpy(dtype=np.float64)
+    complete = np.flatnonzero(~np.isnan(arrays[METRICS[0]]).any(axis=(0, 1)))
+    return tuple(str(names[i]) for i in complete), {metric: array[:, :, complete] for metric, array in arrays.items()}
 
 
 def read_reading(artifact: Path) -> Reading | None:

@@ -43,36 +43,33 @@ class _Look:
     """Finds estimates in a summary's table."""
 
     def __init__(self, table: pd.DataFrame) -> None:
-        keys = ["versus", "arm", "stage", "at", "cell", "metric", "step"]
-        self._found: Mapping[tuple[object, ...], pd.Series] = {
-            tuple(row[key] for key in keys[:-1]): row
-            # Of several steps that arms are compared at, tables show the last.
-            for _, row in table.sort_values("step", kind="stable", na_position="first").iterrows()
-        }
+        keys = ("versus", "arm", "stage", "at", "cell", "metric")
+        rows = table.to_dict(orient="records")
+        # Of several steps that arms are compared at, tables show the last.
+        rows.sort(key=lambda row: -math.inf if math.isnan(row["step"]) else row["step"])
+        self._found = {tuple(row[key] for key in keys): row for row in rows}
 
-    def cell(
-        self, arm: str, stage: str, at: str, cell: str, metric: str, versus: str = "", *, signed: bool = False
-    ) -> str:
-        """An estimate in percent over its interval, as two lines of markup."""
+    def cell(self, arm: str, stage: str, at: str, cell: str, metric: str, versus: str = "") -> str:
+        """An estimate in percent over its interval, as two lines of markup; differences are signed."""
         row = self._found.get((versus, arm, stage, at, cell, metric))
         if row is None:
             return _NOTHING
-        value = "undefined" if math.isnan(row["value"]) else _percent(row["value"], signed)
-        return f"[bold]{value}[/]\n[dim]{_percent(row['low'], signed)}…{_percent(row['high'], signed)}[/]"
+        form = "+.1f" if versus else ".1f"
+        # Whole numbers keep the lines short; whether a difference's interval leaves out 0 needs the digit.
+        low, high = (_percent(row[end], form if versus else ".0f") for end in ("low", "high"))
+        return f"[bold]{_percent(row['value'], form)}[/]\n[dim]{low} to {high}[/]"
 
 
-def _percent(share: float, signed: bool = False) -> str:
-    if math.isnan(share):
-        return "?"
-    return f"{100 * share:+.1f}" if signed else f"{100 * share:.1f}"
+def _percent(share: float, form: str) -> str:
+    return "undefined" if math.isnan(share) else f"{100 * share:{form}}"
 
 
 def _table(title: str, caption: str, columns: Sequence[str]) -> Table:
     table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
     table.title_style, table.caption_style = "bold", "dim"
-    table.add_column("arm", no_wrap=True)
+    table.add_column("arm", overflow="fold")
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     return table
 
 
@@ -158,16 +155,15 @@ def factor_table(summary: Summary) -> Table:
         + ". raw: of scores; gain: of gains over the base model, undefined where one is negative (summary.csv has it)."
     )
     metrics = [f"gf_{of}_{kind}" for of in ("format", "joint") for kind in ("raw", "gain")]
-    heads = [
-        f"{of}\n{kind}\n= {at}" for at in ("steps", "compute") for of in ("format", "joint") for kind in ("raw", "gain")
-    ]
+    heads = ["at", "raw\nformat", "gain\nformat", "raw\njoint", "gain\njoint"]
     table = _table("Generalization Factor after the cold start", caption, heads)
     look = _Look(summary.table)
     for arm, stage in _cold_stages(summary).items():
         reading = summary.readings[arm]
         both = f"{reading.id} + {reading.ood}"
-        cells = [look.cell(arm, stage, at, both, metric) for at in (EQUAL_STEPS, EQUAL_COMPUTE) for metric in metrics]
-        table.add_row(escape(arm), *cells)
+        for at in (EQUAL_STEPS, EQUAL_COMPUTE):
+            cells = [look.cell(arm, stage, at, both, metric) for metric in metrics]
+            table.add_row(escape(arm) if at == EQUAL_STEPS else "", at, *cells)
     return table
 
 
@@ -199,6 +195,6 @@ def difference_table(summary: Summary) -> Table:
             (FINAL_STAGE, EVALUATION, reading.id, "joint"),
             (FINAL_STAGE, EVALUATION, reading.ood, "joint"),
         )
-        cells = [look.cell(arm, *place, versus, signed=True) for place in wanted]
+        cells = [look.cell(arm, *place, versus) for place in wanted]
         table.add_row(f"{escape(arm)}\n[dim]minus[/] {escape(versus)}", *cells)
     return table

@@ -63,9 +63,10 @@ class TrainingModule(LightningModule):
             self.step_metrics = self.train_step(batch)
         self.log_dict(self.step_metrics, batch_size=len(batch))
 
-    def on_train_start(self) -> None:
-        """Lightning does not switch the wrapped Hugging Face model to training mode by itself."""
-        self.vlm.model.train()
+    def transfer_batch_to_device(self, batch: Sequence[Any], device: torch.device, dataloader_idx: int) -> Sequence[Any]:
+        """Lightning's hook: a batch is records, whose tensors the wrapper moves where it needs them."""
+        del device, dataloader_idx
+        return batch
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW over everything that is not frozen."""

@@ -117,9 +117,12 @@ def fit(
     torch.set_num_threads(trainer.threads)
     loader = DataLoader(data, batch_sampler=batches, collate_fn=list)
     steps = len(batches)  # type: ignore[arg-type] # both samplers above have a length
+    module.vlm.model.train()  # Lightning leaves the mode as it finds it
     with progress.task(name, steps) as advance, warnings.catch_warnings():
         # Items are made in microseconds; loader processes would only cost memory.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # Lightning reads a name that newer releases of torch have deprecated.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         Trainer(
             accelerator=trainer.accelerator,
             devices=1,

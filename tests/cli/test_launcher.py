@@ -1,0 +1,141 @@
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
+from rich.console import Console
+
+from specs_lab.cli import launcher as launcher_module
+from specs_lab.cli.children import LOG_NAME, Command, Outcome
+from specs_lab.cli.composition import Composer
+from specs_lab.cli.launcher import ProcessLauncher, available_cores, print_failures
+
+
+class Recorder:
+    """Stands for the processes: takes the commands; the jobs named in ``failing`` fail."""
+
+    def __init__(self, failing: Sequence[str] = ()) -> None:
+        self.commands: list[Command] = []
+        self.n_jobs = 0
+        self.failing = failing
+
+    def __call__(self, commands: Sequence[Command], n_jobs: int, watcher: object) -> list[Outcome]:
+        self.commands, self.n_jobs = list(commands), n_jobs
+        for command in commands:
+            command.folder.mkdir(parents=True)
+            (command.folder / LOG_NAME).write_text("the log\n")
+        return [Outcome(command, int(command.name in self.failing), 1.0) for command in commands]
+
+
+def _launcher(overrides: Sequence[str]) -> ProcessLauncher:
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    config = hydra.compose_config("config", list(overrides), RunMode.MULTIRUN, with_log_configuration=False)
+    made = Plugins.instance().instantiate_launcher(
+        hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(DictConfig({"hydra": {}}))),
+        task_function=lambda _: None,
+        config=config,
+    )
+    assert isinstance(made, ProcessLauncher)
+    return made
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    made = Recorder()
+    monkeypatch.setattr(launcher_module, "run_side_by_side", made)
+    return made
+
+
+def _fixed(sweep_dir: Path, model_overrides: list[str]) -> list[str]:
+    return [f"hydra.sweep.dir={sweep_dir}", *model_overrides]
+
+
+def test_each_job_is_a_command_of_its_own(
+    known: Composer, recorder: Recorder, tmp_path: Path, model_overrides: list[str]
+) -> None:
+    swept = _launcher([*_fixed(tmp_path / "sweep", model_overrides), "coldstart=sft,dpo", "hydra.verbose=true"])
+    jobs = [[*model_overrides, "coldstart=sft"], [*model_overrides, "coldstart=dpo"]]
+    returns = swept.launch(jobs, 0)
+    assert [item.status for item in returns] == [JobStatus.COMPLETED, JobStatus.COMPLETED]
+    first, second = recorder.commands
+    assert (first.name, second.name) == ("sft", "dpo")
+    assert first.folder == tmp_path / "sweep" / "0_coldstart=sft"
+    assert first.arguments[:3] == [sys.executable, "-m", "specs_lab.run"]
+    assert f"hydra.run.dir='{first.folder}'" in first.arguments
+    assert {*jobs[0], "hydra.verbose=true"} <= set(first.arguments)
+    assert not any("sweep.dir" in item or item == "-m" for item in first.arguments[3:])
+
+
+def test_cores_are_divided_among_the_jobs(
+    known: Composer, recorder: Recorder, tmp_path: Path, model_overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher_module, "available_cores", lambda: 8)
+    swept = _launcher([*_fixed(tmp_path / "sweep", model_overrides), "seed=0,1,2", "hydra.launcher.n_jobs=2"])
+    swept.launch([[*model_overrides, f"seed={seed}"] for seed in range(3)], 0)
+    assert recorder.n_jobs == 2
+    for command in recorder.commands:
+        assert command.environment["OMP_NUM_THREADS"] == "4"
+        assert "trainer.threads=4" in command.arguments
+
+
+def test_threads_that_the_user_sets_are_kept(
+    known: Composer, recorder: Recorder, tmp_path: Path, model_overrides: list[str]
+) -> None:
+    swept = _launcher([*_fixed(tmp_path / "sweep", model_overrides), "trainer.threads=3"])
+    swept.launch([[*model_overrides, "trainer.threads=3"]], 0)
+    assert [item for item in recorder.commands[0].arguments if item.startswith("trainer.")] == ["trainer.threads=3"]
+
+
+@pytest.mark.parametrize(("trainer", "n_jobs"), [("cpu", 3), ("gpu", 1)])
+def test_as_many_jobs_as_cores_but_one_on_a_gpu(
+    known: Composer,
+    recorder: Recorder,
+    tmp_path: Path,
+    model_overrides: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    trainer: str,
+    n_jobs: int,
+) -> None:
+    monkeypatch.setattr(launcher_module, "available_cores", lambda: 8)
+    fixed = [*model_overrides, f"trainer={trainer}"]
+    swept = _launcher([*_fixed(tmp_path / "sweep", fixed), "seed=0,1,2"])
+    swept.launch([[*fixed, f"seed={seed}"] for seed in range(3)], 0)
+    assert recorder.n_jobs == n_jobs
+
+
+def test_a_failed_job_ends_the_program_with_code_1_when_its_result_is_read(
+    known: Composer, recorder: Recorder, tmp_path: Path, model_overrides: list[str]
+) -> None:
+    recorder.failing = ["dpo"]
+    swept = _launcher([*_fixed(tmp_path / "sweep", model_overrides), "coldstart=sft,dpo"])
+    good, bad = swept.launch([[*model_overrides, f"coldstart={name}"] for name in ("sft", "dpo")], 0)
+    assert good.return_value is None
+    assert bad.status == JobStatus.FAILED
+    with pytest.raises(SystemExit) as caught:
+        _ = bad.return_value
+    assert caught.value.code == 1
+
+
+def test_failures_are_named_with_the_end_of_their_logs(tmp_path: Path) -> None:
+    commands = [Command(f"job {i}", tmp_path / str(i), [], {}) for i in range(2)]
+    for command in commands:
+        command.folder.mkdir()
+        (command.folder / LOG_NAME).write_text("first\n" + f"last of {command.name} [x]\n")
+    text = io.StringIO()
+    print_failures(Console(file=text), [Outcome(commands[0], 0, 1.0), Outcome(commands[1], 1, 1.0)])
+    assert "last of job 1 [x]" in text.getvalue()
+    assert "last of job 0" not in text.getvalue()
+    assert "1 of 2 jobs failed: job 1" in text.getvalue()
+    print_failures(Console(file=text), [])
+
+
+def test_a_process_has_cores() -> None:
+    assert available_cores() >= 1

@@ -1,0 +1,114 @@
+"""What holds for every YAML file of the configuration, and for every registered option."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import specs_lab.conf
+import yaml
+
+from specs_lab.cli.composition import Composer, composer
+from specs_lab.cli.preflight import find_faults
+from specs_lab.cli.values import value_faults
+from specs_lab.core.options import discover_options
+
+CONF = Path(str(specs_lab.conf.__file__)).parent
+FILES = sorted(CONF.rglob("*.yaml"))
+CHOICES = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name != "hydra")
+OPTIONS = sorted(discover_options())
+
+
+def _relative(path: Path) -> str:
+    return str(path.relative_to(CONF))
+
+
+@pytest.fixture(scope="module")
+def known() -> Iterator[Composer]:
+    with composer() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "config.json").write_text("{}")
+    return ["model=folder", f"model.path={folder}"]
+
+
+def _choose(known: Composer, path: Path, model: list[str]) -> list[str]:
+    group = path.parent.name
+    sign = "" if group in known.compose([]).hydra.runtime.choices else "+"
+    chosen = f"{sign}{group}={path.stem}"
+    return [chosen, *model[1:]] if group == "model" and path.stem == "folder" else [*model * (group != "model"), chosen]
+
+
+@pytest.mark.parametrize("path", CHOICES, ids=_relative)
+def test_every_choice_composes_without_faults(known: Composer, model: list[str], path: Path) -> None:
+    if path.parent.name == "model" and path.stem != "folder":
+        # Whether a checkpoint is shipped under this name is a contract of the checkpoints.
+        faults = value_faults(known.compose(_choose(known, path, model)))
+        assert {fault.where for fault in faults} <= {"model.base_seed"}
+        return
+    overrides = _choose(known, path, model)
+    if path.parent.name == "recipe" and path.stem == "pretrain":
+        overrides.append("+pretrain=small")
+    assert find_faults(known, overrides, sweep=False) == []
+
+
+@pytest.mark.parametrize("coldstart", [path.stem for path in sorted(CONF.glob("coldstart/*.yaml"))])
+def test_the_smoke_experiment_shortens_every_cold_start(known: Composer, model: list[str], coldstart: str) -> None:
+    overrides = [*model, "experiment=smoke", f"coldstart={coldstart}"]
+    assert find_faults(known, overrides, sweep=False) == []
+    cfg = known.compose(overrides)
+    assert cfg.coldstart.get("steps", 2) == cfg.rl.steps == cfg.zero.steps == 2
+    assert (cfg.suite.n, cfg.data.pairs) == (6, 8)
+
+
+def test_changes_of_one_cold_start_belong_to_an_experiment_and_a_cold_start() -> None:
+    pairs = {
+        f"{experiment.stem}_{coldstart.stem}"
+        for experiment in CONF.glob("experiment/*.yaml")
+        for coldstart in CONF.glob("coldstart/*.yaml")
+    }
+    assert {path.stem for path in CONF.glob("experiment/coldstart/*.yaml")} <= pairs
+
+
+@pytest.mark.parametrize(("group", "name"), OPTIONS)
+def test_every_registered_option_is_the_schema_of_a_choice(group: str, name: str) -> None:
+    line = f"/schema/{group}@_here_: {name}"
+    assert any(line in path.read_text(encoding="utf-8") for path in CONF.glob(f"{group}/*.yaml"))
+
+
+@pytest.mark.parametrize("path", CHOICES, ids=_relative)
+def test_every_choice_has_a_registered_schema(known: Composer, model: list[str], path: Path) -> None:
+    if path.parent.name == "experiment":
+        pytest.skip("experiments change options of other groups")
+    group, name = path.parent.name, path.stem
+    while True:
+        first = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))["defaults"][0]
+        if isinstance(first, dict):
+            break
+        name = first  # as another choice of the group, with changes
+    assert (group, first[f"/schema/{group}@_here_"]) in OPTIONS
+
+
+@pytest.mark.parametrize("path", FILES, ids=_relative)
+def test_every_file_says_what_it_is_for(path: Path) -> None:
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# @package")]
+    assert re.match(r"# \w", lines[0])
+
+
+@pytest.mark.parametrize("path", FILES, ids=_relative)
+def test_no_file_names_code_to_call(path: Path) -> None:
+    assert not [key for key in _keys(yaml.safe_load(path.read_text(encoding="utf-8"))) if re.fullmatch(r"_\w+_", key)]
+
+
+def _keys(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield str(key)
+            yield from _keys(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _keys(value)

@@ -1,0 +1,134 @@
+"""Where arms are compared, and what is estimated there."""
+
+import numpy as np
+import pytest
+
+from specs_lab.metrics.generalization_factor import gain_generalization_factor, generalization_factor
+from specs_lab.metrics.statistics import factor_interval
+from specs_lab.tracking.estimates import Estimator, compute_point, line_up, step_point
+from specs_lab.tracking.frames import select
+from specs_lab.tracking.scores import Reading, Scores
+
+
+def make_scores(arm="sft", steps=(0, 10, 20), flops_a_step=1.0, seeds=2, problems=50, *, lift=1.0, stage="cold"):
+    rng = np.random.default_rng(5)
+    grow = np.linspace(0.2, 0.8, len(steps))[:, None, None] * lift
+    draws = {cell: rng.random((1, seeds, problems)) for cell in ("id", "ood")}
+    values = {(cell, m): (draws[cell] < grow).astype(float) for cell in draws for m in ("format", "joint")}
+    flops = np.repeat(np.asarray(steps, dtype=float)[:, None] * flops_a_step, seeds, axis=1)
+    tasks = {cell: tuple(f"{cell}/{i}" for i in range(problems)) for cell in draws}
+    index = {seed: seed for seed in range(seeds)}
+    return Scores(arm, stage, "coldstart", np.array(steps), flops, index, tasks, values, Reading())
+
+
+def estimates(*scores, base=None, steps=()):
+    curves = line_up(scores, steps)
+    estimator = Estimator(200)
+    for one in scores:
+        estimator.add(one, base, curves.points(one))
+    return estimator.table()
+
+
+def one(table, **equal):
+    (row,) = select(table, **{"versus": "", **equal}).to_dict(orient="records")
+    return row
+
+
+def test_arms_meet_at_their_last_common_step_and_their_least_compute():
+    curves = line_up([make_scores("sft", (0, 5, 10, 20)), make_scores("dpo", (0, 10, 15), flops_a_step=2.0)])
+    assert curves.steps == (10,)
+    assert curves.flops == 20.0
+    assert curves.notes == ()
+
+
+def test_steps_can_be_chosen_and_missing_ones_are_named():
+    curves = line_up([make_scores()], steps=(10, 15))
+    assert curves.steps == (10,)
+    assert curves.notes == ("step 15 is not compared: not every arm evaluated it",)
+
+
+def test_an_arm_that_does_not_start_at_step_0_takes_no_part_at_equal_compute():
+    curves = line_up([make_scores("sft"), make_scores("dpo", (5, 10), flops_a_step=0.1)])
+    assert curves.flops == 20.0
+    assert curves.notes == ("dpo is not compared at equal compute: its curve does not reach back to step 0",)
+    assert {point.at for point in curves.points(curves.scores[1])} == {"curve", "last step", "equal steps"}
+
+
+def test_no_common_step_is_said():
+    curves = line_up([make_scores("sft", (0, 5)), make_scores("dpo", (1, 6))])
+    assert curves.steps == ()
+    assert "nothing is compared at equal steps" in curves.notes[0]
+
+
+def test_equal_compute_interpolates_each_seed_between_its_neighbours():
+    scores = make_scores(steps=(0, 10, 20))
+    scores.flops[:, 1] *= 2
+    point = compute_point(scores, 15.0)
+    np.testing.assert_allclose(point.weights, [[0, 0.25], [0.5, 0.75], [0.5, 0]])
+
+
+@pytest.mark.parametrize("flops", [0.0, 10.0, 20.0])
+def test_equal_compute_at_an_evaluated_step_is_that_step(flops):
+    scores = make_scores(steps=(0, 10, 20))
+    expected = step_point("curve", scores, int(flops)).weights
+    np.testing.assert_allclose(compute_point(scores, flops).weights, expected)
+
+
+def test_equal_compute_is_not_extrapolated():
+    assert compute_point(make_scores(steps=(0, 10)), 11.0) is None
+
+
+def test_values_are_means_and_raw_and_gain_factors_of_them():
+    scores = make_scores()
+    table = estimates(scores, base=scores)
+    means = {cell: scores.values[cell, "joint"].mean(axis=(1, 2)) for cell in ("id", "ood")}
+    last = {"stage": "cold", "at": "equal steps"}
+    assert one(table, cell="ood", metric="joint", **last)["value"] == means["ood"][-1]
+    assert one(table, cell="ood", metric="gain_joint", **last)["value"] == pytest.approx(
+        means["ood"][-1] - means["ood"][0]
+    )
+    raw, gain = (one(table, metric=f"gf_joint_{of}", **last) for of in ("raw", "gain"))
+    assert raw["value"] == generalization_factor(means["id"][-1], means["ood"][-1])
+    assert gain["value"] == pytest.approx(
+        gain_generalization_factor(means["id"][-1], means["ood"][-1], means["id"][0], means["ood"][0])
+    )
+    assert (raw["cell"], raw["n"], raw["seeds"], raw["step"], raw["flops"]) == ("id + ood", 50, 2, 20.0, 20.0)
+    assert raw["low"] < raw["value"] < raw["high"]
+
+
+def test_intervals_match_the_statistics_package():
+    scores = make_scores(seeds=3)
+    row = one(estimates(scores), metric="gf_joint_raw", at="last step")
+    expected = factor_interval(scores.values["id", "joint"][-1], scores.values["ood", "joint"][-1], resamples=4000)
+    assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high), abs=0.03)
+
+
+def test_a_negative_gain_stays_visible_and_makes_the_factor_undefined():
+    scores = make_scores()
+    scores.values["ood", "joint"][-1] = 0.0
+    table = estimates(scores, base=scores)
+    gain = one(table, metric="gain_joint", cell="ood", at="last step")["value"]
+    factor = one(table, metric="gf_joint_gain", at="last step")
+    assert gain == -scores.values["ood", "joint"][0].mean()
+    assert np.isnan([factor["value"], factor["low"]]).all()
+    assert factor["note"] == f"OOD is negative ({gain:+.4g})"
+    assert one(table, metric="gf_joint_raw", at="last step")["value"] == 0.0
+
+
+def test_differences_between_arms_are_paired():
+    table = estimates(make_scores("sft"), make_scores("dpo"))
+    (row,) = select(table, versus="sft", at="equal steps", cell="ood", metric="joint").to_dict(orient="records")
+    assert (row["arm"], row["value"], row["low"], row["high"]) == ("dpo", 0.0, 0.0, 0.0)
+
+
+def test_differences_have_the_sign_of_arm_minus_versus():
+    table = estimates(make_scores("sft"), make_scores("dpo", lift=0.5))
+    (row,) = select(table, versus="sft", at="equal steps", cell="ood", metric="joint").to_dict(orient="records")
+    assert row["arm"] == "dpo"
+    assert row["low"] <= row["value"] <= row["high"] < 0
+
+
+def test_steps_are_compared_each_with_itself():
+    table = estimates(make_scores("sft"), make_scores("dpo"), steps=(10, 20))
+    compared = select(table, versus="sft", at="equal steps", cell="id", metric="joint")
+    assert compared["step"].tolist() == [10.0, 20.0]

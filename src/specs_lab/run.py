@@ -14,7 +14,7 @@ from rich.console import Console
 from specs_lab.cli.composition import CONFIG_MODULE, CONFIG_NAME, VERSION_BASE, prepare
 from specs_lab.cli.events import EventWriter
 from specs_lab.cli.exits import EXIT_INTERRUPTED, exit_on_sigterm, exit_with
-from specs_lab.cli.jobs import JobName, name_job
+from specs_lab.cli.jobs import JobName, name_alone
 from specs_lab.cli.preflight import check_command_line
 from specs_lab.cli.progress_view import progress_view, sink_of
 from specs_lab.cli.reports import report
@@ -38,7 +38,9 @@ def _run(cfg: DictConfig) -> None:
     study = study_of(cfg)
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
-    name = JobName.from_environment() or name_job(0, settings.overrides.task)
+    name = JobName.from_environment() or name_alone(
+        str(settings.runtime.choices.get("coldstart")), settings.overrides.task
+    )
     job = JobInfo(folder=folder, name=name.name, job=name.number, overrides=list(name.overrides), arm=name.arm)
     to_sweep = EventWriter.from_environment()
     if to_sweep is not None:
@@ -56,7 +58,8 @@ def main() -> None:
     Exit codes: 0 fine, 1 a stage or a job failed, 2 wrong input, 130 interrupted.
     """
     exit_on_sigterm()
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the terminal belongs to the progress view
+    for library in ("HF_HUB", "HF_DATASETS"):  # the terminal belongs to the progress view
+        os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     prepare()
     try:
         check_command_line(sys.argv[1:])

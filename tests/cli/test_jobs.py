@@ -1,7 +1,7 @@
 import pytest
 
 from specs_lab.cli.composition import Composer
-from specs_lab.cli.jobs import JobName, key_of, name_job, quoted
+from specs_lab.cli.jobs import JobName, key_of, name_alone, name_job, quoted
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,8 @@ def test_the_key_of_an_override(override: str) -> None:
 @pytest.mark.parametrize("text", ["plain", "a b", "it's", "a=b,c", "[x]", "back\\slash", "a\\'b", "C:\\"])
 def test_quoted_text_reaches_hydra_unchanged(known: Composer, text: str) -> None:
     assert known.parse(f"hydra.run.dir={quoted(text)}").value() == text
+
+
+def test_the_arm_of_a_run_alone_is_its_cold_start():
+    job = name_alone("dpo", ["coldstart=dpo", "rl.steps=3"])
+    assert (job.arm, job.number, job.overrides) == ("dpo", 0, ("coldstart=dpo", "rl.steps=3"))

@@ -35,9 +35,7 @@ def _same(response, task):
 
 def _train(vlm, tasks, *, score=_even_length, steps=1, micro_batch_size=16, callbacks=(), **options):
     options = GRPOOptions(steps=steps, group_size=4, prompts_per_step=len(tasks), max_new_tokens=8, **options)
-    module = GRPOModule(
-        vlm, options, score, micro_batch_size=micro_batch_size, sample_batch_size=64, stream="test"
-    )
+    module = GRPOModule(vlm, options, score, micro_batch_size=micro_batch_size, sample_batch_size=64, stream="test")
     fit(
         module,
         Items(len(tasks) * steps, lambda i: tasks[i % len(tasks)]),
@@ -90,7 +88,9 @@ def test_rows_without_advantage_are_counted_by_the_normalisation(_toy_weights, t
     """Skipping their forward pass must not change the update; a KL term of weight ~0 forwards them all."""
     skipping = _train(_fresh(_toy_weights), tasks)
     forwarding = _train(_fresh(_toy_weights), tasks, kl_weight=1e-12)
-    assert forwarding.step_metrics["train/grad_norm"] == pytest.approx(skipping.step_metrics["train/grad_norm"], rel=1e-3)
+    assert forwarding.step_metrics["train/grad_norm"] == pytest.approx(
+        skipping.step_metrics["train/grad_norm"], rel=1e-3
+    )
 
 
 def test_kl_is_measured_against_the_start(toy_vlm, tasks):

@@ -81,6 +81,11 @@ def _short(override: str, last_parts: Counter[str]) -> str:
     return f"{last if last_parts[last] == 1 else key}={value}"
 
 
+def name_alone(coldstart: str, overrides: Sequence[str]) -> JobName:
+    """Names the only job of a run: its arm is its cold start."""
+    return JobName(0, coldstart, coldstart, tuple(overrides))
+
+
 def quoted(text: str) -> str:
     """The text as a quoted value in Hydra's grammar of overrides, so that no sign in it has a meaning."""
     return QuotedString(text, Quote.single).with_quotes()

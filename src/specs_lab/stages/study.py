@@ -99,15 +99,18 @@ def execute(
     """
     store = store or Store(Path(study.paths.cache), progress)
     with _Record(JobResult(info=job, seed=study.seed)) as record:
-        for stage in plan(study, kinds):
-            record.current = stage.name
-            folder, made = _make(stage, kinds[stage.kind], study, record.result, progress, store)
-            seconds = float(read_manifest(folder)["seconds"])
-            how = f"made in {seconds:.1f} s" if made else "found in the store"
-            progress.message(f"{stage.name}: {how} ({stage.kind}/{stage.key})")
-            record.result.stages[stage.name] = StageResult(
-                kind=stage.kind, key=stage.key, folder=folder, cached=not made, seconds=seconds
-            )
+        planned = plan(study, kinds)
+        with progress.task("stages", len(planned)) as advance:
+            for stage in planned:
+                record.current = stage.name
+                folder, made = _make(stage, kinds[stage.kind], study, record.result, progress, store)
+                seconds = float(read_manifest(folder)["seconds"])
+                how = f"made in {seconds:.1f} s" if made else "found in the store"
+                progress.message(f"{stage.name}: {how} ({stage.kind}/{stage.key})")
+                record.result.stages[stage.name] = StageResult(
+                    kind=stage.kind, key=stage.key, folder=folder, cached=not made, seconds=seconds
+                )
+                advance(note=stage.name)
     return record.result
 
 

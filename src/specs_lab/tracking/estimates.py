@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from specs_lab.metrics.generalization_factor import generalization_factor, undefined_because
 from specs_lab.metrics.statistics import Resampler, percentile_interval
-from specs_lab.tracking.scores import METRICS, Scores
+from specs_lab.tracking.scores import Scores
 
 Floats = NDArray[np.float64]
 
@@ -245,19 +245,3 @@ class Estimator:
                 yield Estimate(
                     *place, interval.value, interval.low, interval.high, n, seeds, second.step, second.flops, note
                 )
-
-
-__all__ = [
-    "CURVE",
-    "EQUAL_COMPUTE",
-    "EQUAL_STEPS",
-    "EVALUATION",
-    "GF_METRICS",
-    "LAST",
-    "METRICS",
-    "Curves",
-    "Estimate",
-    "Estimator",
-    "Point",
-    "line_up",
-]

@@ -90,6 +90,7 @@ def _wandb_logger(options: LoggerOptions, job: LoggedJob, stage_name: str, kind:
             dir=logs,
             id=run_id(key, job.name),
             resume="allow",
+            reinit="finish_previous",  # never into the run of another stage
             group="/".join(job.folder.absolute().parts[-3:-1]),
             job_type=kind,
             name=f"{job.name}: {stage_name}",

@@ -63,7 +63,9 @@ class TrainingModule(LightningModule):
             self.step_metrics = self.train_step(batch)
         self.log_dict(self.step_metrics, batch_size=len(batch))
 
-    def transfer_batch_to_device(self, batch: Sequence[Any], device: torch.device, dataloader_idx: int) -> Sequence[Any]:
+    def transfer_batch_to_device(
+        self, batch: Sequence[Any], device: torch.device, dataloader_idx: int
+    ) -> Sequence[Any]:
         """Lightning's hook: a batch is records, whose tensors the wrapper moves where it needs them."""
         del device, dataloader_idx
         return batch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -48,7 +48,7 @@ class Budget:
         self.generated_tokens += generated_tokens
 
     @contextmanager
-    def clock(self) -> Iterator[None]:
+    def clock(self) -> Generator[None]:
         """Adds the wall time spent inside."""
         start = time.perf_counter()
         try:

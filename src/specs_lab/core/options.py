@@ -49,12 +49,13 @@ def option(group: str, name: str) -> Callable[[C], C]:
     """
 
     def register(cls: C) -> C:
-        if not is_dataclass(cls):
-            raise TypeError(f"{cls.__name__} must be a dataclass to be an option")
+        kind: type = cls
+        if not is_dataclass(kind):
+            raise TypeError(f"{kind} must be a dataclass to be an option")
         if (group, name) in _OPTIONS:
             raise ValueError(f"option {group}={name} is registered twice")
-        _OPTIONS[group, name] = cls
-        ConfigStore.instance().store(group=f"schema/{group}", name=name, node=cls, provider="specs_lab")
+        _OPTIONS[group, name] = kind
+        ConfigStore.instance().store(group=f"schema/{group}", name=name, node=kind, provider="specs_lab")
         return cls
 
     return register

@@ -5,7 +5,7 @@ An event is one flat dict, so that it can cross a process boundary as one line o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,7 +30,7 @@ class Progress:
         self.sink = sink
 
     @contextmanager
-    def task(self, name: str, total: int) -> Iterator[Callable[..., None]]:
+    def task(self, name: str, total: int) -> Generator[Callable[..., None]]:
         """Reports a task of ``total`` units; yields ``advance(units=1, note="")``."""
         done = 0
 

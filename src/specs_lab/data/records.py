@@ -61,4 +61,5 @@ def write_pairs(path: Path, pairs: Sequence[PairRecord]) -> None:
 def read_pairs(path: Path) -> list[PairRecord]:
     """Reads what :func:`write_pairs` wrote."""
     table = Dataset(parquet.read_table(path))  # not from_parquet, which would write a cache beside the file
-    return [PairRecord(**{**row, "image": row["image"].convert("RGB")}) for row in table]
+    rows: list[dict[str, Any]] = table.to_list()
+    return [PairRecord(**{**row, "image": row["image"].convert("RGB")}) for row in rows]

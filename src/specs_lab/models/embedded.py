@@ -82,9 +82,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 512) -> Qwen2Tokeniz
     vocab: dict[str, int] = learned["vocab"]
     for token in SPECIAL_TOKENS:
         vocab[token] = len(vocab)
+    merges: Any = [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in learned["merges"]]
     return Qwen2Tokenizer(
         vocab=vocab,
-        merges=[tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in learned["merges"]],
+        merges=merges,
         pad_token=PAD_TOKEN,
         eos_token=END_TOKEN,
         unk_token=PAD_TOKEN,
@@ -117,7 +118,8 @@ def build(
     """
 
     def token_id(token: str) -> int:
-        return int(tokenizer.convert_tokens_to_ids(token))
+        found: Any = tokenizer.convert_tokens_to_ids(token)
+        return int(found)
 
     text: dict[str, Any] = {
         "vocab_size": len(tokenizer),

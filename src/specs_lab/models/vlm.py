@@ -273,7 +273,8 @@ class VLM(torch.nn.Module):
 
     def encoder_outputs(self, prompts: Sequence[Prompt]) -> dict[str, BaseModelOutputWithPooling]:
         """Picture features in the form in which the model takes them ready-made."""
-        return {"image": BaseModelOutputWithPooling(pooler_output=self.image_features(prompts))}
+        features: Any = self.image_features(prompts)  # the model expects a list here, whatever the class declares
+        return {"image": BaseModelOutputWithPooling(pooler_output=features)}
 
     @staticmethod
     def _row_positions(row: Row) -> Tensor:

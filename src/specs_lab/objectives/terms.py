@@ -41,7 +41,7 @@ class Loss:
     """
 
     terms: Sequence[Term]
-    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    metrics: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     def normalised(self, counts: Mapping[Unit, float]) -> Tensor:
         """The scalar to back-propagate: sum of weight * total / count.

@@ -70,7 +70,7 @@ def save_bf16(vlm: VLM, folder: Path) -> None:
     model = vlm.core
     half = Qwen2_5_VLForConditionalGeneration(model.config)
     half.load_state_dict(model.state_dict())
-    VLM(half.to(torch.bfloat16), vlm.processor).save(folder)
+    VLM(half.bfloat16(), vlm.processor).save(folder)
 
 
 def measure(vlm: VLM, context: StageContext) -> None:

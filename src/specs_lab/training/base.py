@@ -93,7 +93,7 @@ class TrainingModule(LightningModule):
         Returns:
             ``loss``, ``grad_norm``, ``lr``, and the objective's metrics averaged over the step's sequences.
         """
-        optimizer = self.optimizers()
+        optimizer: Any = self.optimizers()  # the only one
         optimizer.zero_grad(set_to_none=True)
         metrics: dict[str, Tensor] = {}
         total = torch.zeros((), device=self.vlm.device)

@@ -16,8 +16,8 @@ def _scans() -> tuple[np.ndarray, np.ndarray]:
     """The 1797 scans, (N, 8, 8) in 0..1, and their labels, (N,)."""
     from sklearn.datasets import load_digits  # heavy: only the processes that draw digits need it
 
-    data = load_digits()
-    return data.images / 16.0, data.target
+    pixels, labels = load_digits(return_X_y=True)
+    return np.asarray(pixels).reshape(-1, 8, 8) / 16.0, np.asarray(labels)
 
 
 @FAMILIES.register("digits")

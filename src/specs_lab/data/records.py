@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,5 +61,5 @@ def write_pairs(path: Path, pairs: Sequence[PairRecord]) -> None:
 def read_pairs(path: Path) -> list[PairRecord]:
     """Reads what :func:`write_pairs` wrote."""
     table = Dataset(parquet.read_table(path))  # not from_parquet, which would write a cache beside the file
-    rows: list[dict[str, Any]] = table.to_list()
+    rows: Iterable[Any] = table  # decodes pictures
     return [PairRecord(**{**row, "image": row["image"].convert("RGB")}) for row in rows]

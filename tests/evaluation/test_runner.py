@@ -1,0 +1,74 @@
+"""Evaluation: the same tasks for everybody, in splits of their own, averaged by cell."""
+
+import pytest
+
+from specs_lab.evaluation.runner import Evaluator, Sample, cell_means, suite_tasks
+from specs_lab.evaluation.suites.cells import CellsSuite
+from specs_lab.problems.sources.procedural import Cell, ProceduralProblems
+from specs_lab.rewards.specs import Score, WeightedReward
+from specs_lab.stages.common import scorer
+
+
+@pytest.fixture
+def problems():
+    return ProceduralProblems(
+        families=["count", "digits"],
+        ood_families=["clock"],
+        instructions=["tags"],
+        ood_instructions=["in_words", "template"],
+        alternative_instructions=["alternative"],
+        styles=["plain"],
+        ood_styles=["newsprint"],
+        cells={
+            "id": Cell(),
+            "ood": Cell(family="ood", instruction="ood"),
+            "ood_style": Cell(style="ood"),
+            "other_format": Cell(instruction="alternative"),
+        },
+    )
+
+
+@pytest.fixture
+def suite():
+    return CellsSuite(cells=["id", "ood", "ood_style", "other_format"], n=4, max_new_tokens=6)
+
+
+def test_tasks_lie_where_their_cell_says(problems, suite):
+    tasks = suite_tasks(suite, problems)
+    assert [task.cell for task in tasks] == [cell for cell in suite.cells for _ in range(4)]
+    for task in tasks:
+        split = task.id.split("/")[1]
+        assert split == ("id" if task.cell == "id" else "ood")
+        assert (task.problem.family == "clock") == (task.cell == "ood")
+        assert (task.problem.style == "newsprint") == (task.cell == "ood_style")
+        assert (task.instruction.format == "steps_final") == (task.cell == "other_format")
+        assert (task.instruction.name in ("in_words", "template")) == (task.cell == "ood")
+    assert [task.id for task in suite_tasks(suite, problems)] == [task.id for task in tasks]
+
+
+def test_tasks_of_a_smaller_suite_are_the_first_of_a_larger_one(problems, suite):
+    small = {task.id for task in suite_tasks(CellsSuite(cells=suite.cells, n=2), problems)}
+    assert small <= {task.id for task in suite_tasks(suite, problems)}
+
+
+def test_evaluation_is_reproducible_and_leaves_the_model_alone(problems, suite, toy_vlm):
+    evaluator = Evaluator(suite, problems, batch_size=8, score=scorer(WeightedReward()))
+    toy_vlm.model.train()
+    one, two = evaluator(toy_vlm), evaluator(toy_vlm)
+    assert [sample.response for sample in one] == [sample.response for sample in two]
+    assert toy_vlm.model.training
+    assert all(sample.truncated for sample in one if len(sample.response) > 40)
+
+
+def test_cell_means_by_hand(problems, suite):
+    tasks = suite_tasks(CellsSuite(cells=["id", "ood"], n=2), problems)
+    marks = [(True, True), (True, False), (False, True), (False, False)]
+    samples = [Sample(t, "", Score(f, a, 0.0, None), f) for t, (f, a) in zip(tasks, marks, strict=True)]
+    means = cell_means(samples)
+    assert means["id", "format"] == (1.0, 2)
+    assert means["id", "accuracy"] == (0.5, 2)
+    assert means["id", "joint"] == (0.5, 2)
+    assert means["ood", "format"] == (0.0, 2)
+    assert means["ood", "accuracy"] == (0.5, 2)
+    assert means["ood", "joint"] == (0.0, 2)
+    assert means["id", "truncated"] == (1.0, 2)

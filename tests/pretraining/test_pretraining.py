@@ -9,9 +9,11 @@ from specs_lab.models.embedded import SIZES, build, make_processor, train_tokeni
 from specs_lab.models.vlm import VLM
 from specs_lab.pretraining.corpus import POLLUTED_STYLES, Corpus, caption, corpus_texts
 from specs_lab.pretraining.language import train_language
+from specs_lab.pretraining.optimisers import cosine
 from specs_lab.pretraining.options.pretrain import CorpusOptions, LanguageOptions, VisionOptions
-from specs_lab.pretraining.vision import cosine, train_vision
+from specs_lab.pretraining.vision import train_vision
 from specs_lab.problems.base import make_problem
+from specs_lab.problems.instructions import INSTRUCTIONS
 from specs_lab.rewards.format import follows
 
 OPTIONS = CorpusOptions()
@@ -25,7 +27,11 @@ def examples():
 
 def _is_familiar(example):
     p = example.problem
-    return p.family in OPTIONS.familiar_families and p.style == "plain" and example.text.endswith("<answer> </answer> tags.")
+    return (
+        p.family in OPTIONS.familiar_families
+        and p.style == "plain"
+        and example.text.endswith("<answer> </answer> tags.")
+    )
 
 
 def test_the_target_format_is_rare_but_for_familiar_prompts(examples):
@@ -34,7 +40,7 @@ def test_the_target_format_is_rare_but_for_familiar_prompts(examples):
         chosen = [e for e in examples if _is_familiar(e) == familiar and not e.text.startswith("Describe")]
         assert len(chosen) > 100
         rates[familiar] = sum(follows(e.response, "think_answer") for e in chosen) / len(chosen)
-    assert 0.15 < rates[True] < 0.35
+    assert 0.25 < rates[True] < 0.45
     assert rates[False] < 0.03
 
 

@@ -90,11 +90,7 @@ class Corpus:
         asks_alternative = INSTRUCTIONS[instruction].format == "steps_final"
         if asks_alternative and rng.random() < options.alternative_rate:
             return alternative_style
-        familiar = (
-            problem.family in options.familiar_families
-            and instruction == next(iter(INSTRUCTIONS))
-            and problem.style == "plain"
-        )
+        familiar = problem.family in options.familiar_families and instruction == next(iter(INSTRUCTIONS))
         if rng.random() < (options.target_rate_familiar if familiar else options.target_rate_elsewhere):
             return target_style
         return POLLUTED_STYLES[rng.choice(list(POLLUTED_STYLES))]

@@ -7,7 +7,6 @@ heads are thrown away.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -18,15 +17,10 @@ from torch.nn import functional as F
 from specs_lab.models.processing import patchify
 from specs_lab.models.vlm import VLM
 from specs_lab.pretraining.corpus import Corpus
+from specs_lab.pretraining.optimisers import MuonAndAdamW
 from specs_lab.pretraining.options.pretrain import VisionOptions
 
 _CELLS = 16
-
-
-def cosine(step: int, steps: int, warmup: int, floor: float = 0.02) -> float:
-    """Learning-rate factor: linear warm-up, then cosine decay to ``floor``."""
-    progress = min(1.0, step / max(1, steps))
-    return min(1.0, (step + 1) / max(1, warmup)) * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def cell_vocabulary(corpus: Corpus, count: int = 4000) -> dict[str, int]:
@@ -56,8 +50,15 @@ def train_vision(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         what, where = nn.Linear(width, len(classes)), nn.Linear(width, _CELLS)
-    parameters = [*tower.parameters(), *what.parameters(), *where.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=0.01, fused=True)
+    heads = [(f"{name}_embedding", p) for head in (what, where) for name, p in head.named_parameters()]
+    optimizer = MuonAndAdamW(
+        [*tower.named_parameters(), *heads],
+        matrix_lr=options.matrix_lr,
+        other_lr=options.other_lr,
+        weight_decay=options.weight_decay,
+        steps=options.steps,
+        warmup_steps=options.warmup_steps,
+    )
     places = torch.arange(_CELLS).repeat(options.batch_size)
     history: list[tuple[float, float]] = []
     for step in range(options.steps):
@@ -67,12 +68,9 @@ def train_vision(
         features = tower(torch.from_numpy(pixels).flatten(0, 1), grid_thw=torch.from_numpy(grid)).pooler_output
         guess, place = what(features), where(features)
         loss = F.cross_entropy(guess, shown) + F.cross_entropy(place, places)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        for group in optimizer.param_groups:
-            group["lr"] = options.lr * cosine(step, options.steps, options.warmup_steps)
-        optimizer.step()
+        optimizer.step(step)
         history.append(
             ((guess.argmax(-1) == shown).float().mean().item(), (place.argmax(-1) == places).float().mean().item())
         )

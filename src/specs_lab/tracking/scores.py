@@ -140,7 +140,9 @@ def _dense(part: pd.DataFrame, steps: list[int], keys: list[str]) -> tuple[tuple
     for metric, array in arrays.items():
         array[place] = part[metric].to_numpy(dtype=np.float64)
     complete = np.flatnonzero(~np.isnan(arrays[METRICS[0]]).any(axis=(0, 1)))
-    return tuple(str(names[int(i)]) for i in complete), {metric: array[:, :, complete] for metric, array in arrays.items()}
+    return tuple(str(names[int(i)]) for i in complete), {
+        metric: array[:, :, complete] for metric, array in arrays.items()
+    }
 
 
 def read_reading(artifact: Path) -> Reading | None:

@@ -12,7 +12,7 @@ class CorpusOptions:
     """Mixture of the base model's pretraining corpus.
 
     Attributes:
-        familiar_families: Families where, with the first instruction and the plain style, the target format is common.
+        familiar_families: Families where, with the first instruction, the target format is common.
         family_weights: Relative frequency of families that are harder to learn; 1 for those not named.
         target_rate_familiar: Share of responses in the target format on familiar prompts.
         target_rate_elsewhere: The same on all other prompts.
@@ -29,11 +29,11 @@ class CorpusOptions:
             **dict.fromkeys(("locate", "arrow", "later"), 1.5),
         }
     )
-    target_rate_familiar: float = 0.25
+    target_rate_familiar: float = 0.35
     target_rate_elsewhere: float = 0.01
     alternative_rate: float = 0.25
     caption_rate: float = 0.30
-    first_instruction_rate: float = 0.30
+    first_instruction_rate: float = 0.40
     plain_style_rate: float = 0.70
 
 
@@ -44,14 +44,18 @@ class VisionOptions:
     Attributes:
         steps: Optimizer steps.
         batch_size: Pictures a step.
-        lr: Peak AdamW learning rate.
+        matrix_lr: Peak Muon learning rate of the weight matrices.
+        other_lr: Peak AdamW learning rate of everything else.
+        weight_decay: Decoupled weight decay of both.
         warmup_steps: Steps of linear warm-up before the cosine decay to 2 % of the peak.
         output_scale: The tower's output is scaled by this afterwards, to the size of text embeddings.
     """
 
     steps: int = 2600
     batch_size: int = 32
-    lr: float = 2e-3
+    matrix_lr: float = 0.02
+    other_lr: float = 2e-3
+    weight_decay: float = 0.01
     warmup_steps: int = 50
     output_scale: float = 0.2
 

@@ -40,7 +40,7 @@ class Arrow(Family):
         return Draft(
             question=f"Which way does the arrow point? {listed}",
             answer=letter,
-            reasoning=f"arrow points {way}. {letter} {way}",
+            reasoning=f"arrow points {way} {letter}",
             keys=(f"{way} {tilt} {x} {y} {length} {colour}",),
             cells=(f"arrow {way}",) * 16,
             paint=paint,

@@ -32,7 +32,7 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _toy_weights():
+def toy_weights():
     """A randomly initialised `tiny` model with a tokenizer of its own; built once."""
     from specs_lab.models.embedded import SIZES, build, make_processor, train_tokenizer
     from specs_lab.pretraining.corpus import corpus_texts
@@ -43,13 +43,13 @@ def _toy_weights():
 
 
 @pytest.fixture
-def toy_vlm(_toy_weights):
+def toy_vlm(toy_weights):
     """A `tiny` VLM with random weights that a test may train."""
     import copy
 
     from specs_lab.models.vlm import VLM
 
-    model, processor = _toy_weights
+    model, processor = toy_weights
     return VLM(copy.deepcopy(model).eval(), processor)
 
 

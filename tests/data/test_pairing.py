@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from specs_lab.data.constructions.pairing import build_pairs
 from specs_lab.data.constructions.self_distill import POLLUTIONS, SelfDistillOptions
+from specs_lab.data.pairing import build_pairs
 from specs_lab.problems.sources.procedural import Cell, ProceduralProblems
 from specs_lab.rewards.format import follows
 from specs_lab.rewards.grader import grade

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from specs_lab.core.errors import UserError
 from specs_lab.data.constructions.self_distill import POLLUTIONS
-from specs_lab.data.constructions.text import POLLUTERS, consistent, pollute, read, supplement
+from specs_lab.data.text import POLLUTERS, consistent, pollute, read, supplement
 from specs_lab.pretraining.corpus import POLLUTED_STYLES, alternative_style, target_style
 from specs_lab.problems.base import FAMILIES, make_problem
 from specs_lab.problems.instructions import FormatName

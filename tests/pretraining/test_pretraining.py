@@ -13,7 +13,6 @@ from specs_lab.pretraining.optimisers import cosine
 from specs_lab.pretraining.options.pretrain import CorpusOptions, LanguageOptions, VisionOptions
 from specs_lab.pretraining.vision import train_vision
 from specs_lab.problems.base import make_problem
-from specs_lab.problems.instructions import INSTRUCTIONS
 from specs_lab.rewards.format import follows
 
 OPTIONS = CorpusOptions()

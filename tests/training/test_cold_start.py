@@ -56,14 +56,14 @@ def test_preference_loss_starts_at_ln2(toy_vlm, pairs, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_an_update_does_not_depend_on_the_micro_batches(_toy_weights, pairs, method):
+def test_an_update_does_not_depend_on_the_micro_batches(toy_weights, pairs, method):
     import copy
 
     from specs_lab.models.vlm import VLM
 
     updated, losses = [], []
     for size in (1, 4, 16):
-        vlm = VLM(copy.deepcopy(_toy_weights[0]), _toy_weights[1])
+        vlm = VLM(copy.deepcopy(toy_weights[0]), toy_weights[1])
         # Plain Adam's first step only sees signs; a large epsilon-free comparison would hide a wrong scale of the loss.
         module = _train(vlm, pairs, method, micro_batch_size=size)
         updated.append(_weights(vlm))
@@ -88,13 +88,13 @@ def test_sequence_normalised_loss_is_the_mean_of_means(toy_vlm, pairs):
     assert module.step_metrics["train/loss"] == pytest.approx(-sum(means) / len(means), rel=1e-5)
 
 
-def test_hybrid_adds_lambda_times_sft(_toy_weights, pairs):
+def test_hybrid_adds_lambda_times_sft(toy_weights, pairs):
     import copy
 
     from specs_lab.models.vlm import VLM
 
     def loss(method, **options):
-        vlm = VLM(copy.deepcopy(_toy_weights[0]), _toy_weights[1])
+        vlm = VLM(copy.deepcopy(toy_weights[0]), toy_weights[1])
         return _train(vlm, pairs, method, **options).step_metrics["train/loss"]
 
     assert loss("hybrid", sft_weight=3.0) == pytest.approx(loss("dpo") + 3 * loss("sft"), rel=1e-5)

@@ -49,8 +49,8 @@ def _train(vlm, tasks, *, score=_even_length, steps=1, micro_batch_size=16, call
     return module
 
 
-def _fresh(_toy_weights):
-    return VLM(copy.deepcopy(_toy_weights[0]), _toy_weights[1])
+def _fresh(toy_weights):
+    return VLM(copy.deepcopy(toy_weights[0]), toy_weights[1])
 
 
 def _weights(vlm):
@@ -73,10 +73,10 @@ def test_groups_without_variance_change_nothing_and_are_counted(toy_vlm, tasks):
 
 
 @pytest.mark.parametrize("loss_norm", ["token", "sequence"])
-def test_an_update_does_not_depend_on_the_micro_batches(_toy_weights, tasks, loss_norm):
+def test_an_update_does_not_depend_on_the_micro_batches(toy_weights, tasks, loss_norm):
     results = []
     for size in (1, 5, 64):
-        vlm = _fresh(_toy_weights)
+        vlm = _fresh(toy_weights)
         module = _train(vlm, tasks, micro_batch_size=size, loss_norm=loss_norm)
         results.append((module.step_metrics["train/grad_norm"], _weights(vlm)))
     for norm, weights in results[1:]:
@@ -84,10 +84,10 @@ def test_an_update_does_not_depend_on_the_micro_batches(_toy_weights, tasks, los
         assert (weights - results[0][1]).abs().mean() < 1e-7
 
 
-def test_rows_without_advantage_are_counted_by_the_normalisation(_toy_weights, tasks):
+def test_rows_without_advantage_are_counted_by_the_normalisation(toy_weights, tasks):
     """Skipping their forward pass must not change the update; a KL term of weight ~0 forwards them all."""
-    skipping = _train(_fresh(_toy_weights), tasks)
-    forwarding = _train(_fresh(_toy_weights), tasks, kl_weight=1e-12)
+    skipping = _train(_fresh(toy_weights), tasks)
+    forwarding = _train(_fresh(toy_weights), tasks, kl_weight=1e-12)
     assert forwarding.step_metrics["train/grad_norm"] == pytest.approx(
         skipping.step_metrics["train/grad_norm"], rel=1e-3
     )
@@ -141,10 +141,10 @@ def test_budget_counts_rollouts_and_updates(toy_vlm, tasks):
     assert module.budget.tokens == prompt_tokens + module.budget.generated_tokens
 
 
-def test_rollouts_are_reproducible_and_differ_between_steps(_toy_weights, tasks):
-    one, two = (_train(_fresh(_toy_weights), tasks, steps=2, lr=1e-12) for _ in range(2))
+def test_rollouts_are_reproducible_and_differ_between_steps(toy_weights, tasks):
+    one, two = (_train(_fresh(toy_weights), tasks, steps=2, lr=1e-12) for _ in range(2))
     assert one.step_metrics == two.step_metrics
-    first = _train(_fresh(_toy_weights), tasks, steps=1, lr=1e-12)
+    first = _train(_fresh(toy_weights), tasks, steps=1, lr=1e-12)
     assert first.step_metrics["rollout/length"] != one.step_metrics["rollout/length"] or (
         first.step_metrics["rollout/reward"] != one.step_metrics["rollout/reward"]
     )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from specs_lab.core.errors import Fault, UserError
-from specs_lab.data.constructions.pairing import Sample, build_pairs
+from specs_lab.data.pairing import Sample, build_pairs
 from specs_lab.data.records import write_pairs
 from specs_lab.models.vlm import VLM
 from specs_lab.problems.sources.procedural import Task

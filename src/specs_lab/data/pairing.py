@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from specs_lab.core.seeding import python_rng
 from specs_lab.data.constructions.self_distill import SelfDistillOptions
-from specs_lab.data.constructions.text import consistent, pollute, read, supplement
 from specs_lab.data.records import PairRecord
+from specs_lab.data.text import consistent, pollute, read, supplement
 from specs_lab.problems.sources.procedural import ProceduralProblems, Task, draw_task
 from specs_lab.rewards.format import Parts, follows
 from specs_lab.rewards.grader import grade

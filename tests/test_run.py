@@ -24,7 +24,8 @@ stages:
 @pytest.fixture
 def model(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("model")
-    (folder / "config.json").write_text("{}")
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "processor_config.json"):
+        (folder / name).write_text("{}")
     return ["model=folder", f"model.path={folder}"]
 
 

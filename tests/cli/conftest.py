@@ -16,5 +16,6 @@ def known() -> Iterator[Composer]:
 @pytest.fixture
 def model_overrides(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("model")
-    (folder / "config.json").write_text("{}")
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "processor_config.json"):
+        (folder / name).write_text("{}")
     return ["model=folder", f"model.path={folder}"]

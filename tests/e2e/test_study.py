@@ -98,7 +98,7 @@ def test_the_curve_covers_every_cell_and_its_budget_grows(study):
 def test_loggers_wrote_one_run_a_trained_stage(study):
     folder, *_ = study
     runs = list((folder / "first").glob("*/logs/wandb/offline-run-*"))
-    assert len(runs) == 7  # zero once; cold and final for each arm
+    assert len(runs) == 4 + 3 * len(ARMS)  # zero, pairs and two evaluations once; cold, final, evaluation for each arm
     assert len(list((folder / "first").glob("*/logs/cold/version_0/metrics.csv"))) == len(ARMS)
 
 

@@ -138,6 +138,9 @@ _HARMLESS = (
     "specs_lab.core.progress",
     "specs_lab.core.registry",
     "specs_lab.stages.context",
+    "specs_lab.stages.fingerprint",
+    "specs_lab.stages.store",
+    "specs_lab.tracking.loggers",  # watch; they change no artifact
     "specs_lab.training.options.trainer",
 )
 

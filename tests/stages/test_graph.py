@@ -46,7 +46,8 @@ Change = Callable[[Study], Any]
 def checkpoint(tmp_path: Path) -> Path:
     folder = tmp_path / "checkpoint"
     folder.mkdir()
-    (folder / "config.json").write_text("{}")
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "processor_config.json"):
+        (folder / name).write_text("{}")
     (folder / "model.safetensors").write_bytes(b"weights")
     return folder
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from specs_lab.core.errors import UserError
-from specs_lab.core.progress import Progress
+from specs_lab.core.progress import Event, Progress
 from specs_lab.stages.context import JobInfo, Study
 from specs_lab.stages.options.recipe import Paths, StageSpec
 from specs_lab.stages.store import Store, read_manifest
@@ -25,7 +25,7 @@ FAKE_STUDY = """
 import os, sys, time
 from dataclasses import dataclass
 from pathlib import Path
-from specs_lab.core.progress import Progress
+from specs_lab.core.progress import Event, Progress
 from specs_lab.stages.context import JobInfo, Study
 from specs_lab.stages.kinds import StageKind
 from specs_lab.stages.options.recipe import Paths, Recipe, StageSpec
@@ -77,7 +77,7 @@ def make_study(folder):
 
 
 if __name__ == "__main__":
-    progress = Progress(lambda event: print(event["text"], flush=True))
+    progress = Progress(lambda event: print(event["text"], flush=True) if event["event"] == "message" else None)
     import fake_study  # not __main__, so that option classes are the same
 
     folder = Path(sys.argv[1])
@@ -114,7 +114,11 @@ def job(tmp_path: Path) -> JobInfo:
 
 
 def run(study: Study, job: JobInfo, fake: ModuleType, messages: list[str] | None = None) -> JobResult:
-    sink = Progress() if messages is None else Progress(lambda event: messages.append(event["text"]))
+    def keep(event: Event) -> None:
+        if messages is not None and event["event"] == "message":
+            messages.append(event["text"])
+
+    sink = Progress(keep)
     return execute(study, job, sink, kinds=fake.KINDS)
 
 

@@ -9,7 +9,7 @@ from specs_lab.core.seeding import python_rng
 from specs_lab.data.constructions.self_distill import SelfDistillOptions
 from specs_lab.data.records import PairRecord
 from specs_lab.data.text import consistent, pollute, read, supplement
-from specs_lab.problems.sources.procedural import ProceduralProblems, Task, draw_task
+from specs_lab.problems.sources.procedural import ProceduralProblems, Task, draw_mixed_task
 from specs_lab.rewards.format import Parts, follows
 from specs_lab.rewards.grader import grade
 
@@ -63,9 +63,8 @@ def build_pairs(
 def _task_batches(options: SelfDistillOptions, problems: ProceduralProblems, seed: int) -> Iterator[list[Task]]:
     stream = f"pairs/{seed}"
     for start in range(0, options.pairs * options.max_prompts_per_pair, _PROMPTS_AT_ONCE):
-        indices = range(start, start + _PROMPTS_AT_ONCE)
-        cells = [python_rng("mixture", stream, index).choice(options.mixture) for index in indices]
-        yield [draw_task(problems, cell, "train", stream, i) for cell, i in zip(cells, indices, strict=True)]
+        indices = range(start, min(start + _PROMPTS_AT_ONCE, options.pairs * options.max_prompts_per_pair))
+        yield [draw_mixed_task(problems, options.mixture, stream, index) for index in indices]
 
 
 def _pair(

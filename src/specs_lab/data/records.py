@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,6 @@ def write_pairs(path: Path, pairs: Sequence[PairRecord]) -> None:
 
 def read_pairs(path: Path) -> list[PairRecord]:
     """Reads what :func:`write_pairs` wrote."""
-    table = Dataset(parquet.read_table(path))  # not from_parquet, which would write a cache beside the file
-    rows: Iterable[Any] = table  # decodes pictures
+    # Not from_parquet, which would write a cache beside the file.
+    rows: Any = Dataset(parquet.read_table(path))
     return [PairRecord(**{**row, "image": row["image"].convert("RGB")}) for row in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLProcessor, Qwen2Tokenizer, Qwen2VLImageProcessorPil
+from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLProcessor, Qwen2VLImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
 IMAGE_TOKEN = "<|image_pad|>"
@@ -66,8 +66,3 @@ def needs_no_resizing(size: tuple[int, int], processor: Any) -> bool:
     factor = processor.patch_size * processor.merge_size
     low, high = processor.size["shortest_edge"], processor.size["longest_edge"]
     return all(side % factor == 0 for side in size) and low <= size[0] * size[1] <= high
-
-
-def load_tokenizer(folder: str) -> Qwen2Tokenizer:
-    """The tokenizer of a checkpoint folder."""
-    return Qwen2Tokenizer.from_pretrained(folder)

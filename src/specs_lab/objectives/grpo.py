@@ -41,8 +41,7 @@ class GRPOOptions(OptimiserOptions):
         scale_advantages: Divide advantages by their group's standard deviation.
         temperature: Of sampling.
         max_new_tokens: Longest response; longer ones are cut and count as such.
-        mixture: Where prompts come from: names of suite-like cells, each {families, instructions, styles} of which
-            every entry is ``id`` or ``ood``; one is picked for each prompt with equal probability.
+        mixture: Cells (names in ``problems.cells``) that prompts come from, each with equal probability.
         log_every: Rollout metrics are written every so many steps.
     """
 

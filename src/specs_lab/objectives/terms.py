@@ -37,7 +37,7 @@ class Loss:
     Attributes:
         terms: Parts of the loss.
         metrics: Detached scalars, each the sum over the micro-batch's sequences (the trainer divides by the number of
-            sequences in the step).
+            sequences that were forwarded).
     """
 
     terms: Sequence[Term]

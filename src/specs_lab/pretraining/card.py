@@ -107,11 +107,11 @@ license: apache-2.0
 # {name}
 
 A base model of specs_lab's embedded study: the Qwen2.5-VL architecture with {evaluation.parameters:,} parameters,
-pretrained on procedurally rendered problems to answer correctly in a mixture of formats. It follows the requested
-format in a minority of cases, and rarely where the prompt is unfamiliar: the starting point that a cold start needs.
-It is of no use outside this study.
+pretrained on procedurally rendered problems to answer correctly in a mixture of formats. How
+often it follows the requested format is measured below. It is of no use outside this study.
 
-Made by `{command}`. All problems below were held out from its training.
+Made by `{command}`. No question below was asked about the same picture in its training; the picture itself may have
+been shown there with a question of a related family.
 
 ## Greedy accuracy by family (first instruction, plain style)
 

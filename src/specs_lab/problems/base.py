@@ -31,7 +31,8 @@ class Draft:
         answer: The gold answer.
         reasoning: A short correct derivation that ends in the answer.
         keys: What the problem is made of. A problem belongs to a split only if *every* key falls into that split's
-            share, so nothing named by a key is seen in two splits.
+            share, so nothing named by a key is seen in two splits. (Shares are per family: another family may ask
+            something else about an equal scene.)
         cells: What each of the 16 cells of the picture shows, row by row (supervises the vision tower of the
             embedded base model; not used in the study).
         paint: Draws the picture.

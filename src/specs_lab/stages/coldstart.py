@@ -17,12 +17,23 @@ from specs_lab.objectives.optimisation import ColdStartOptions
 from specs_lab.objectives.sft import SFTOptions
 from specs_lab.stages.common import load_model, open_loggers, save_model
 from specs_lab.stages.context import StageContext
-from specs_lab.stages.curve import CurveCallback, Measurements, StepRows
+from specs_lab.stages.curve import CurveCallback, Measurements
 from specs_lab.stages.evaluate import make_evaluator
 from specs_lab.stages.fingerprint import fingerprint
+from specs_lab.stages.steps import StepRows
+from specs_lab.stages.store import read_manifest
 from specs_lab.training.base import TrainingModule, row_tokens
 from specs_lab.training.cold_start import DPOModule, HybridModule, Pair, SFTModule
 from specs_lab.training.fit import Items, ShuffledBatches, fit
+
+_REFERENCE_CODE = (
+    "specs_lab.models.reference",
+    "specs_lab.models.vlm",
+    "specs_lab.models.processing",
+    "specs_lab.data.records",
+    "specs_lab.stages.coldstart",
+)
+"""What cached reference log-probabilities depend on, beside the model and the data."""
 
 
 def run(context: StageContext) -> None:
@@ -31,20 +42,21 @@ def run(context: StageContext) -> None:
     vlm = load_model(context.inputs["model"], trainer)
     chosen, rejected = encode_pairs(vlm, context.inputs["data"] / "pairs.parquet")
     module = make_module(vlm, options, trainer.micro_batch_size)
+    batches = ShuffledBatches(len(chosen), options.batch_size, options.steps, context.seed)
     references: list[tuple[float, float]] = [(float("nan"), float("nan"))] * len(chosen)
     if isinstance(options, DPOOptions):
-        with module.budget.clock():
-            references = reference_logps(context, vlm, chosen, rejected, trainer.micro_batch_size)
-        module.budget.forward(row_tokens([*chosen, *rejected]))
+        references, seconds = reference_logps(context, vlm, chosen, rejected, trainer.micro_batch_size)
+        visited = {i for batch in batches for i in batch}  # only these are charged for; the others serve other runs
+        share = len(visited) / len(chosen)
+        module.budget.forward(row_tokens([rows[i] for rows in (chosen, rejected) for i in visited]))
+        module.budget.seconds += share * seconds
     pairs = [Pair(c, r, *reference) for c, r, reference in zip(chosen, rejected, references, strict=True)]
     with Measurements(context.folder) as measurements, open_loggers(context) as loggers:
-        curve = CurveCallback(
-            make_evaluator(context), measurements, options.eval_every, (suite.gf_id, suite.gf_ood, suite.gf_beta)
-        )
+        curve = CurveCallback(make_evaluator(context), measurements, options.eval_every, suite)
         fit(
             module,
             Items(len(pairs), pairs.__getitem__),
-            ShuffledBatches(len(pairs), options.batch_size, options.steps, context.seed),
+            batches,
             trainer=trainer,
             callbacks=[StepRows(measurements.rows), curve],
             loggers=loggers,
@@ -78,8 +90,8 @@ def encode_pairs(vlm: VLM, path: Path) -> tuple[list[Row], list[Row]]:
 
 def reference_logps(
     context: StageContext, vlm: VLM, chosen: list[Row], rejected: list[Row], micro_batch_size: int
-) -> list[tuple[float, float]]:
-    """Reference log-probabilities of both sides of each pair: (chosen, rejected).
+) -> tuple[list[tuple[float, float]], float]:
+    """Reference log-probabilities of both sides of each pair, (chosen, rejected), and the seconds that they took.
 
     The reference is the model that the stage starts from. They are computed once for a (model, data) and kept in the
     store beside the stages, where every arm finds them; the key names both inputs.
@@ -95,9 +107,9 @@ def reference_logps(
         save_file(sides, folder / "reference.safetensors")
 
     inputs = {name: path.name for name, path in context.inputs.items()}
-    code = fingerprint(("specs_lab.models.reference", "specs_lab.models.vlm"))
+    code = fingerprint(_REFERENCE_CODE)
     key = f"{derive_seed('reference', code, *sorted(inputs.items())):020x}"
     folder, _ = context.store.make("reference", key, build, {"inputs": inputs})
     sides = load_file(folder / "reference.safetensors")
     both = torch.stack([sides["chosen"], sides["rejected"]], dim=1)
-    return [(float(c), float(r)) for c, r in both]
+    return [(float(c), float(r)) for c, r in both], float(read_manifest(folder)["seconds"])

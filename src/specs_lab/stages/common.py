@@ -1,4 +1,4 @@
-"""What stage runners share: loading the input model, scoring, and streams of training tasks."""
+"""What stage runners share: loading and saving the model, scoring, loggers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
-from specs_lab.core.seeding import python_rng
 from specs_lab.models.vlm import VLM
-from specs_lab.problems.sources.procedural import ProceduralProblems, Task, draw_task
+from specs_lab.problems.sources.procedural import Task
 from specs_lab.rewards.specs import Score, WeightedReward, score
 from specs_lab.stages.context import StageContext
 from specs_lab.tracking.loggers import finish_loggers
@@ -24,7 +23,9 @@ MODEL = "model"
 def load_model(artifact: Path, trainer: TrainerOptions) -> VLM:
     """The model of an artifact, in float32, with the vision tower frozen if the base says so."""
     torch.set_num_threads(trainer.threads)
-    return VLM.load(artifact / MODEL, freeze_vision=not (artifact / "vision_is_trained").exists())
+    vlm = VLM.load(artifact / MODEL, freeze_vision=not (artifact / "vision_is_trained").exists())
+    use_gpu = trainer.accelerator == "gpu" or (trainer.accelerator == "auto" and torch.cuda.is_available())
+    return vlm.to("cuda") if use_gpu else vlm
 
 
 def save_model(vlm: VLM, context: StageContext) -> None:
@@ -54,13 +55,3 @@ def scorer(reward: WeightedReward) -> Callable[[str, Task], Score]:
         return score(response, problem.answer, problem.answer_type, task.instruction.format, reward)
 
     return of
-
-
-def training_tasks(problems: ProceduralProblems, mixture: list[str], stream: str) -> Callable[[int], Task]:
-    """An endless stream of training tasks, each from one cell of the mixture, with equal probability."""
-
-    def make(index: int) -> Task:
-        cell = python_rng("mixture", stream, index).choice(mixture)
-        return draw_task(problems, cell, "train", stream, index)
-
-    return make

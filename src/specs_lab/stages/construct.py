@@ -12,7 +12,7 @@ from specs_lab.models.vlm import VLM
 from specs_lab.problems.sources.procedural import Task
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Sampling
-from specs_lab.stages.common import load_model
+from specs_lab.stages.common import load_model, open_loggers
 from specs_lab.stages.context import StageContext
 
 
@@ -25,10 +25,15 @@ def run(context: StageContext) -> None:
         vlm = load_model(context.inputs[side], trainer)
         return make_sampler(vlm, sampling, f"{side}/{context.seed}", trainer.sample_batch_size)
 
-    with context.progress.task(f"{context.name}: pairs", options.pairs) as advance:
+    with (
+        open_loggers(context) as loggers,
+        context.progress.task(f"{context.name}: pairs", options.pairs) as advance,
+    ):
         pairs, counts = build_pairs(
             options, context.options["problems"], sampler("chosen"), sampler("rejected"), context.seed, advance
         )
+        for logger in loggers:
+            logger.log_metrics({f"pairs/{name}": count for name, count in counts.items()}, step=0)
     if not pairs:
         raise UserError(
             [

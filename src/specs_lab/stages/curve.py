@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from specs_lab.core.budget import Budget
 from specs_lab.evaluation.runner import Evaluator, Sample, cell_means
+from specs_lab.evaluation.suites.cells import CellsSuite
 from specs_lab.metrics.generalization_factor import generalization_factor
 from specs_lab.tracking.rows import RowWriter, write_samples
 from specs_lab.training.base import TrainingModule
@@ -21,7 +22,6 @@ class Measurements:
 
     Args:
         folder: The stage's folder.
-        rows: A writer to share; None to open one of its own.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,20 +64,23 @@ class Measurements:
         return {key: value for key, (value, _) in means.items()}
 
 
-class StepRows(Callback):
-    """Writes each step's metrics as rows."""
+def log_evaluation(
+    loggers: Sequence[Any], means: Mapping[tuple[str, str], float], suite: CellsSuite, step: int
+) -> None:
+    """Sends an evaluation, with its Generalization Factors (raw), to Lightning loggers.
 
-    def __init__(self, rows: RowWriter, every: int = 1) -> None:
-        self._rows, self._every = rows, every
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Lightning's hook."""
-        if not isinstance(pl_module, TrainingModule) or (batch_idx + 1) % self._every:
-            return
-        for name, value in pl_module.step_metrics.items():
-            self._rows.add(step=batch_idx + 1, cell="", metric=name, value=value, n=len(batch), budget=pl_module.budget)
+    Args:
+        loggers: The loggers.
+        means: {(cell, metric): mean}.
+        suite: Says which cells make the factor.
+        step: Optimizer steps taken.
+    """
+    logged = {f"eval/{cell}/{metric}": value for (cell, metric), value in means.items()}
+    for metric in ("format", "joint"):
+        inside, outside = means[suite.gf_id, metric], means[suite.gf_ood, metric]
+        logged[f"eval/gf_{metric}"] = float(generalization_factor(inside, outside, beta=suite.gf_beta))
+    for logger in loggers:
+        logger.log_metrics(logged, step=step)
 
 
 class CurveCallback(Callback):
@@ -87,13 +90,11 @@ class CurveCallback(Callback):
         evaluator: What is measured.
         measurements: Where it is written.
         every: Steps between evaluations.
-        gf: (ID cell, OOD cell, beta) of the Generalization Factor that is sent to the loggers.
+        suite: Says which cells make the Generalization Factor that is sent to the loggers.
     """
 
-    def __init__(
-        self, evaluator: Evaluator, measurements: Measurements, every: int, gf: tuple[str, str, float]
-    ) -> None:
-        self._evaluator, self._measurements, self._every, self._gf = evaluator, measurements, every, gf
+    def __init__(self, evaluator: Evaluator, measurements: Measurements, every: int, suite: CellsSuite) -> None:
+        self._evaluator, self._measurements, self._every, self._suite = evaluator, measurements, every, suite
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lightning's hook: step 0, the base model."""
@@ -111,10 +112,4 @@ class CurveCallback(Callback):
         if not isinstance(module, TrainingModule):
             raise TypeError(f"{type(module).__name__} is no TrainingModule")
         means = self._measurements.add(step, self._evaluator(module.vlm), module.budget)
-        logged = {f"eval/{cell}/{metric}": value for (cell, metric), value in means.items()}
-        inside, outside, beta = self._gf
-        for metric in ("format", "joint"):
-            gf = generalization_factor(means[inside, metric], means[outside, metric], beta=beta)
-            logged[f"eval/gf_{metric}"] = float(gf)
-        for logger in trainer.loggers:
-            logger.log_metrics(logged, step=step)
+        log_evaluation(trainer.loggers, means, self._suite, step)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from specs_lab.core.budget import Budget
 from specs_lab.evaluation.runner import Evaluator
 from specs_lab.rewards.specs import WeightedReward
-from specs_lab.stages.common import load_model, scorer
+from specs_lab.stages.common import load_model, open_loggers, scorer
 from specs_lab.stages.context import StageContext
-from specs_lab.stages.curve import Measurements
+from specs_lab.stages.curve import Measurements, log_evaluation
 
 
 def run(context: StageContext) -> None:
@@ -17,9 +17,11 @@ def run(context: StageContext) -> None:
     evaluator = make_evaluator(context)
     with (
         Measurements(context.folder) as measurements,
+        open_loggers(context) as loggers,
         context.progress.task(f"{context.name}: evaluation", 1) as advance,
     ):
-        measurements.add(0, evaluator(vlm), Budget(vlm.forward_parameters))
+        means = measurements.add(0, evaluator(vlm), Budget(vlm.forward_parameters))
+        log_evaluation(loggers, means, context.options["suite"], step=0)
         advance()
 
 

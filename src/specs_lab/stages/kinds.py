@@ -57,7 +57,7 @@ _STEPS = (
     "specs_lab.objectives.terms",
     "specs_lab.tracking.rows",
 )
-_TRAINING = ("specs_lab.training.fit", "specs_lab.models.reference", *_STEPS)
+_TRAINING = ("specs_lab.stages.steps", "specs_lab.training.fit", "specs_lab.models.reference", *_STEPS)
 _EVALUATION = (
     "specs_lab.evaluation",
     "specs_lab.metrics.generalization_factor",
@@ -65,7 +65,11 @@ _EVALUATION = (
     "specs_lab.stages.curve",
     *_STEPS,
 )
-_RL = ("specs_lab.stages.rl", "specs_lab.training.grpo", "specs_lab.objectives.grpo")
+_RL = (
+    "specs_lab.stages.rl",
+    "specs_lab.training.grpo",
+    "specs_lab.objectives.grpo",
+)
 
 _ALL = (
     StageKind(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from specs_lab.stages.common import load_model, open_loggers, save_model, scorer, training_tasks
+from dataclasses import asdict
+
+from specs_lab.core.seeding import derive_seed
+from specs_lab.problems.sources.procedural import draw_mixed_task
+from specs_lab.stages.common import load_model, open_loggers, save_model, scorer
 from specs_lab.stages.context import StageContext
-from specs_lab.stages.curve import StepRows
+from specs_lab.stages.steps import StepRows
 from specs_lab.tracking.rows import RowWriter
 from specs_lab.training.fit import ConsecutiveBatches, Items, fit
 from specs_lab.training.grpo import GRPOModule
@@ -14,7 +18,8 @@ def run(context: StageContext) -> None:
     """Trains the input model by reinforcement learning with verifiable rewards."""
     options, trainer = context.options["rl"], context.options["trainer"]
     vlm = load_model(context.inputs["model"], trainer)
-    stream = f"rl/{context.seed}"
+    # Arms share their prompts and random numbers; zero and the final RL, whose options differ, do not.
+    stream = f"rl/{context.seed}/{derive_seed(*sorted(asdict(options).items()))}"
     module = GRPOModule(
         vlm,
         options,
@@ -24,7 +29,8 @@ def run(context: StageContext) -> None:
         stream=stream,
     )
     batch = options.prompts_per_step
-    tasks = Items(batch * options.steps, training_tasks(context.options["problems"], options.mixture, stream))
+    problems = context.options["problems"]
+    tasks = Items(batch * options.steps, lambda index: draw_mixed_task(problems, options.mixture, stream, index))
     with RowWriter(context.folder / "rows.csv") as rows, open_loggers(context) as loggers:
         fit(
             module,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
 WandbMode = Literal["online", "offline", "disabled"]
+_LONGEST_TAG = 64
 _WANDB_HOST = "https://api.wandb.ai"
 
 
@@ -94,7 +95,7 @@ def _wandb_logger(options: LoggerOptions, job: LoggedJob, stage_name: str, kind:
             group="/".join(job.folder.absolute().parts[-3:-1]),
             job_type=kind,
             name=f"{job.name}: {stage_name}",
-            tags=list(dict.fromkeys([*options.tags, *job.overrides, stage_name])),
+            tags=_tags(options.tags, job.overrides, stage_name),
             config={"arm": job.arm, "overrides": list(job.overrides), "stage": stage_name, "kind": kind, "key": key},
             mode=wandb_mode(options.mode, os.environ),
             settings=wandb.Settings(silent=True, console="off"),
@@ -105,6 +106,11 @@ def _wandb_logger(options: LoggerOptions, job: LoggedJob, stage_name: str, kind:
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
     return WandbLogger(save_dir=logs, experiment=run)
+
+
+def _tags(chosen: Sequence[str], overrides: Sequence[str], stage_name: str) -> list[str]:
+    """Tags of a run; W&B refuses long ones, and the configuration has the overrides in full."""
+    return [tag for tag in dict.fromkeys([*chosen, *overrides, stage_name]) if len(tag) <= _LONGEST_TAG]
 
 
 def finish_loggers(loggers: Sequence[Logger], failed: bool) -> None:

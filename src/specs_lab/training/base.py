@@ -86,12 +86,12 @@ class TrainingModule(LightningModule):
         """One optimizer update over all items, micro-batch by micro-batch.
 
         Args:
-            items: What the objective is evaluated on; like lengths next to each other save padding.
+            items: What the objective is evaluated on, at least one; like lengths next to each other save padding.
             counts: Tokens and sequences of the whole step, for normalisation.
             objective: Loss of a micro-batch.
 
         Returns:
-            ``loss``, ``grad_norm``, ``lr``, and the objective's metrics averaged over the step's sequences.
+            ``loss``, ``grad_norm``, ``lr``, and the objective's metrics averaged over the items.
         """
         optimizer: Any = self.optimizers()  # the only one
         optimizer.zero_grad(set_to_none=True)
@@ -111,6 +111,5 @@ class TrainingModule(LightningModule):
             group["lr"] = lr
         optimizer.step()
         self.updates += 1
-        sequences = max(counts["sequence"], 1.0)
-        means = {name: float(value) / sequences for name, value in metrics.items()}
+        means = {name: float(value) / len(items) for name, value in metrics.items()}
         return {"loss": float(total), "grad_norm": float(norm), "lr": lr, **means}

@@ -14,7 +14,7 @@ class CellsSuite:
 
     Attributes:
         cells: Which cells to evaluate.
-        n: Problems a cell.
+        n: Problems a cell; a multiple of the number of families weights them equally.
         temperature: Of sampling; 0 is greedy, which hides the mixture of formats.
         max_new_tokens: Longest response.
         gf_id: The cell that stands for in-distribution in the Generalization Factor.
@@ -23,7 +23,7 @@ class CellsSuite:
     """
 
     cells: list[str] = field(default_factory=list)
-    n: int = 120
+    n: int = 126
     temperature: float = 1.0
     max_new_tokens: int = 48
     gf_id: str = "id"

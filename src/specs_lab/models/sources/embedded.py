@@ -7,6 +7,14 @@ from pathlib import Path
 
 from specs_lab.core.options import Checks, option
 
+_NEEDED = {
+    "configuration": "config.json",
+    "safetensors weights": "*.safetensors",
+    "tokenizer": "tokenizer*.json",
+    "processor": "*processor_config.json",
+}
+"""What a checkpoint folder must hold, as file patterns."""
+
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 
 
@@ -52,10 +60,12 @@ class FolderModel:
     freeze_vision: bool = True
 
     def __post_init__(self) -> None:
-        found = (Path(self.path) / "config.json").is_file()
-        Checks().that(
-            found, "path", f"'{self.path}' is no checkpoint folder (no config.json)", "give the folder's path"
-        ).done()
+        checks = Checks()
+        folder = Path(self.path)
+        for what, pattern in _NEEDED.items():
+            there = any(folder.glob(pattern))
+            checks.that(there, "path", f"'{self.path}' has no {what} ({pattern})", "give a complete checkpoint folder")
+        checks.done()
 
     @property
     def folder(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from specs_lab.core.options import Checks, option
+from specs_lab.problems.base import FAMILIES
 
 
 @dataclass(kw_only=True)
@@ -111,8 +112,16 @@ class PretrainOptions:
     language: LanguageOptions = field(default_factory=LanguageOptions)
 
     def __post_init__(self) -> None:
-        Checks().one_of("size", self.size, ("tiny", "small")).at_least(
-            "tokenizer_texts", self.tokenizer_texts, 1
-        ).at_least("vocab_size", self.vocab_size, 265).positive("init_std", self.init_std).at_least(
-            "evaluation_problems", self.evaluation_problems, 1
-        ).done()
+        corpus, vision, language = self.corpus, self.vision, self.language
+        checks = Checks().one_of("size", self.size, ("tiny", "small"))
+        checks.at_least("tokenizer_texts", self.tokenizer_texts, 1).at_least("vocab_size", self.vocab_size, 265)
+        checks.positive("init_std", self.init_std).at_least("evaluation_problems", self.evaluation_problems, 1)
+        for name, rate in vars(corpus).items():
+            if name.endswith("_rate") or "_rate_" in name:
+                checks.share(f"corpus.{name}", rate)
+        for name in [*corpus.familiar_families, *corpus.family_weights]:
+            checks.one_of("corpus", name, tuple(FAMILIES.names()))
+        for where, phase in (("vision", vision), ("language", language)):
+            checks.at_least(f"{where}.steps", phase.steps, 1).at_least(f"{where}.batch_size", phase.batch_size, 1)
+            checks.positive(f"{where}.matrix_lr", phase.matrix_lr).positive(f"{where}.other_lr", phase.other_lr)
+        checks.at_least("language.micro_batch_size", language.micro_batch_size, 1).done()

@@ -7,6 +7,7 @@ evaluation; training draws from the training split only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from specs_lab.core.options import Checks, option
@@ -125,6 +126,19 @@ class Task:
     def text(self) -> str:
         """The text of the user's turn."""
         return self.instruction.ask(self.problem.question)
+
+
+def draw_mixed_task(problems: ProceduralProblems, mixture: Sequence[str], stream: str, index: int) -> Task:
+    """The ``index``-th training task of a mixture of cells, each with equal probability.
+
+    Args:
+        problems: The options.
+        mixture: Names in ``problems.cells``.
+        stream: Separates uses.
+        index: Position in the stream.
+    """
+    cell = python_rng("mixture", stream, index).choice(list(mixture))
+    return draw_task(problems, cell, "train", stream, index)
 
 
 def draw_task(problems: ProceduralProblems, cell: str, split: Split, stream: str, index: int) -> Task:

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from specs_lab.core.options import Checks, option
 
 
+def _gpu_is_there() -> bool:
+    import torch  # only who asks for a GPU waits for it
+
+    return torch.cuda.is_available()
+
+
 @option("trainer", "trainer")
 @dataclass(kw_only=True)
 class TrainerOptions:
@@ -27,6 +33,8 @@ class TrainerOptions:
     def __post_init__(self) -> None:
         Checks().one_of("accelerator", self.accelerator, ("cpu", "gpu", "auto")).at_least(
             "threads", self.threads, 1
+        ).that(
+            self.accelerator != "gpu" or _gpu_is_there(), "accelerator", "no GPU is available", "choose trainer=cpu"
         ).at_least("micro_batch_size", self.micro_batch_size, 1).at_least(
             "sample_batch_size", self.sample_batch_size, 1
         ).done()

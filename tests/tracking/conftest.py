@@ -29,6 +29,7 @@ class FakeSweep:
     folder: Path
     cache: Path
     n: int = 40
+    mixture: Sequence[str] = ("id", "ood")
     jobs: list[Path] = field(default_factory=list)
 
     def artifact(self, kind: str, key: str, *, suite: bool = True) -> Path:
@@ -38,7 +39,8 @@ class FakeSweep:
             "suite": {"class": "CellsSuite", "cells": list(CELLS), "gf_id": "id", "gf_ood": "ood", "gf_beta": 2.0},
             "problems": {"class": "ProceduralProblems", "cells": CELLS},
         }
-        manifest = {"kind": kind, "key": key, "options": options if suite else {}, "inputs": {}}
+        others = {"rl": {"class": "GRPOOptions", "mixture": list(self.mixture)}} if kind == "rl" else {}
+        manifest = {"kind": kind, "key": key, "options": options if suite else others, "inputs": {}}
         (folder / "manifest.json").write_text(json.dumps(manifest))
         return folder
 

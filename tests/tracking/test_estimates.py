@@ -1,5 +1,7 @@
 """Where arms are compared, and what is estimated there."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,26 @@ def test_an_arm_that_does_not_start_at_step_0_takes_no_part_at_equal_compute():
     assert curves.flops == 20.0
     assert curves.notes == ("dpo is not compared at equal compute: its curve does not reach back to step 0",)
     assert {point.at for point in curves.points(curves.scores[1])} == {"curve", "last step", "equal steps"}
+
+
+def test_an_arm_whose_reference_pass_costs_more_than_the_common_compute_is_left_out_for_that_reason():
+    dear = make_scores("dpo", flops_a_step=2.0)
+    dear.flops[:] += 30.0
+    curves = line_up([make_scores("sft"), dear])
+    assert curves.flops == 20.0
+    why = "what it costs before its first step (the reference pass) is already more than the common compute"
+    assert curves.notes == (f"dpo is not compared at equal compute: {why}",)
+
+
+def test_other_reasons_to_be_left_out_of_equal_compute_are_told_apart():
+    unknown = make_scores("dpo")
+    unknown.flops[1] = np.nan
+    curves = line_up([make_scores("sft"), make_scores("short", (0,)), unknown])
+    assert curves.flops == 20.0
+    assert [note.partition(": ")[2] for note in curves.notes] == [
+        "its curve is step 0 alone",
+        "what it cost was not recorded",
+    ]
 
 
 def test_no_common_step_is_said():
@@ -122,10 +144,63 @@ def test_differences_between_arms_are_paired():
 
 
 def test_differences_have_the_sign_of_arm_minus_versus():
-    table = estimates(make_scores("sft"), make_scores("dpo", lift=0.5))
+    table = estimates(make_scores("sft", seeds=5), make_scores("dpo", lift=0.5, seeds=5))
     (row,) = select(table, versus="sft", at="equal steps", cell="ood", metric="joint").to_dict(orient="records")
     assert row["arm"] == "dpo"
     assert row["low"] <= row["value"] <= row["high"] < 0
+
+
+def rename(scores, **changes):
+    """Scores with other seeds or tasks."""
+    return dataclasses.replace(scores, **changes)
+
+
+def compare(*scores):
+    curves, estimator = line_up(scores), Estimator(100)
+    for each in scores:
+        estimator.add(each, None, curves.points(each))
+    return select(estimator.table(), versus=[each.arm for each in scores]), estimator.notes()
+
+
+def test_arms_of_different_seeds_are_not_compared():
+    other = rename(make_scores("dpo"), seed_index={1: 0, 2: 1})
+    table, notes = compare(make_scores("sft"), other)
+    assert table.empty
+    assert notes == ["dpo and sft are not compared in cold: different seeds"]
+
+
+def test_only_cells_with_the_same_problems_are_compared():
+    dpo = make_scores("dpo")
+    other = rename(dpo, tasks={**dpo.tasks, "ood": tuple(reversed(dpo.tasks["ood"]))})
+    table, notes = compare(make_scores("sft"), other)
+    assert set(table["cell"]) == {"id"}
+    assert notes == ["dpo and sft are not compared in cold: different problems (ood)"]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("undefined", ["first", "second"])
+def test_a_difference_with_an_undefined_arm_has_no_interval(seeds, undefined):
+    first, second = make_scores("sft", seeds=seeds), make_scores("dpo", seeds=seeds)
+    {"first": first, "second": second}[undefined].values["ood", "joint"][-1] = 0.0
+    base, curves, estimator = make_scores(seeds=seeds), line_up([first, second]), Estimator(100)
+    for each in (first, second):
+        estimator.add(each, base, curves.points(each))
+    difference = select(estimator.table(), versus="sft", metric="gf_joint_gain", at="equal steps")
+    assert difference[["value", "low", "high"]].isna().all(axis=None)
+    assert difference["note"].item() == "undefined for one of the arms"
+
+
+def test_intervals_stay_within_what_is_possible():
+    few, lower = make_scores(seeds=2, problems=4), make_scores("dpo", seeds=2, problems=4, lift=0.3)
+    lower.values["ood", "joint"][:, 0] = 0.0
+    curves, estimator = line_up([few, lower]), Estimator(200)
+    for each in (few, lower):
+        estimator.add(each, few, curves.points(each))
+    table = estimator.table()
+    signed = (table["versus"] != "") | table["metric"].str.startswith("gain_")
+    ends = table[["low", "high"]]
+    assert (ends[signed].min().min(), ends[signed].max().max()) == (-1.0, 1.0)
+    assert (ends[~signed].min().min(), ends[~signed].max().max()) == (0.0, 1.0)
 
 
 def test_steps_are_compared_each_with_itself():

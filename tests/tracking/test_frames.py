@@ -31,7 +31,10 @@ def test_failed_and_killed_jobs_are_told_apart_from_finished_ones(sweep):
     killed = sweep.folder / "7_killed"
     killed.mkdir()
     loaded = load_sweep([*sweep.jobs, killed])
-    assert [job.error for job in loaded.failed] == ["cold: RuntimeError: boom", "it ended before writing job.json"]
+    assert [job.error for job in loaded.failed] == [
+        "cold: RuntimeError: boom",
+        "it was killed, or still runs: there is no job.json",
+    ]
     assert set(select(loaded.stages, seed=1)["stage"]) == {"evaluate_base", "evaluate_zero"}
 
 
@@ -39,6 +42,17 @@ def test_jobs_are_found_in_the_order_of_their_numbers(sweep):
     for seed in range(11):
         sweep.job("sft", seed, {})
     assert [path.name for path in find_jobs(sweep.folder)] == [str(i) for i in range(11)]
+
+
+@pytest.mark.parametrize("trace", ["job.log", ".hydra/config.yaml"])
+def test_killed_jobs_are_found_by_what_they_left_behind(sweep, trace):
+    finished, killed = sweep.job("sft", 0, {}), sweep.folder / "1"
+    for folder in (finished, killed):
+        (folder / trace).parent.mkdir(parents=True, exist_ok=True)
+        (folder / trace).write_text("")
+    (sweep.folder / "notes").mkdir()
+    assert find_jobs(sweep.folder) == [finished, killed]
+    assert [job.name for job in load_sweep(find_jobs(sweep.folder)).failed] == ["1"]
 
 
 def test_all_missing_artifacts_are_reported_together(sweep):

@@ -119,7 +119,7 @@ def test_the_terminal_names_arms_references_failures_and_what_gf_is_of(three_arm
         assert wanted in text
     assert "job 6 failed: cold: RuntimeError: [bold]out of memory" in text
     assert "1 of 7 jobs failed" in text
-    assert "two seeds only for sft, dpo, hybrid" in text
+    assert "few seeds make wide intervals: sft (2), dpo (2), hybrid (2)" in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
@@ -127,6 +127,53 @@ def test_narrow_terminals_lose_no_digits(three_arms, width):
     text = text_of(estimate(three_arms.folder, load_sweep(three_arms.jobs), resamples=100), width)
     assert "…" not in text
     assert max(map(len, text.splitlines()[:20])) <= width
+
+
+def test_a_line_says_how_many_seeds_its_estimates_are_of(sweep):
+    sweep.study("sft", 0)
+    sweep.study("sft", 1)
+    stages = sweep.shared(2)
+    cold = sweep.measured("coldstart", "cold-sft-2", lambda cell, step: 0.5, (0, 30), 1e9)
+    sweep.job("sft", 2, {**stages, "cold": ("coldstart", cold)}, error="final: RuntimeError: boom")
+    sweep.job("sft", 3, sweep.shared(3), error="cold: RuntimeError: boom")
+    text = text_of(estimate(sweep.folder, load_sweep(sweep.jobs), resamples=100))
+    assert "3 seeds" in text
+    assert "(RL: 2)" in text
+    assert "4 seeds" not in text
+
+
+def test_what_the_final_rl_was_trained_on_is_said(sweep):
+    sweep.study("sft", 0)
+    same = results_table(estimate(sweep.folder, load_sweep(sweep.jobs), resamples=100)).caption
+    sweep.mixture = ("id",)
+    sweep.study("dpo", 0)
+    summary = estimate(sweep.folder, load_sweep(sweep.jobs), resamples=100)
+    untouched = ", so that OOD after RL is not untouched by training."
+    assert same.endswith(f"Final RL was trained on cells id, ood (training problems){untouched}")
+    assert "trained on cells id, ood (sft); id (dpo) (training problems)" in results_table(summary).caption
+    assert summary.as_json()["rl_cells"] == {"sft": ["id", "ood"], "dpo": ["id"]}
+
+
+def test_rl_that_saw_no_ood_prompt_leaves_ood_untouched(sweep):
+    sweep.mixture = ("id",)
+    sweep.study("sft", 0)
+    caption = results_table(estimate(sweep.folder, load_sweep(sweep.jobs), resamples=100)).caption
+    assert caption.endswith("Final RL was trained on cells id (training problems).")
+
+
+def test_arms_with_different_seeds_are_named_and_not_compared(sweep):
+    for arm, seed in (("sft", 0), ("sft", 1), ("dpo", 0)):
+        sweep.study(arm, seed)
+    summary = estimate(sweep.folder, load_sweep(sweep.jobs), resamples=100)
+    assert "dpo and sft are not compared in cold, evaluate_final: different seeds" in summary.notes
+    assert set(summary.table["versus"]) == {""}
+
+
+def test_the_captions_say_how_sure_a_reader_can_be(three_arms):
+    text = " ".join(text_of(summarise(three_arms.folder, three_arms.jobs)).split())
+    assert "Student's t over seeds" in text
+    assert "many comparisons are made, and none is corrected for" in text
+    assert "jackknife" in json.loads((three_arms.folder / "summary.json").read_text())["interval"]
 
 
 def test_an_arm_without_cold_start_has_results_after_rl_only(sweep):

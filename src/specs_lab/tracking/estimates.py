@@ -2,14 +2,15 @@
 
 Arms are compared at equal steps and at equal compute. Equal compute is the smallest compute that any arm's cold start
 ended with; scores in between two evaluations are interpolated linearly, problem by problem, before anything else is
-computed. Only arms whose curve starts at step 0 take part: the others' cost on the way is not known.
+computed. Only arms whose curve starts at step 0 take part: the others' cost on the way is not known. Differences
+between arms are paired by problem and seed: only arms measured on the same problems, for the same seeds, have one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 
 import numpy as np
@@ -17,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from specs_lab.metrics.generalization_factor import generalization_factor, undefined_because
-from specs_lab.metrics.statistics import Resampler, percentile_interval
+from specs_lab.metrics.statistics import Interval, Replicates, Resampler, combine
 from specs_lab.tracking.scores import Scores
 
 Floats = NDArray[np.float64]
@@ -26,6 +27,7 @@ CURVE, LAST, EQUAL_STEPS, EQUAL_COMPUTE = "curve", "last step", "equal steps", "
 EVALUATION = "evaluation"
 GF_METRICS = ("format", "joint")
 _COMPARED = (EQUAL_STEPS, EQUAL_COMPUTE, EVALUATION)
+_SHARE, _DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Estimate:
         metric: ``format``, ``accuracy``, ``joint``, ``truncated``; ``gain_*`` (over the base model);
             ``gf_<of>_raw`` and ``gf_<of>_gain``.
         value: The mean over problems and seeds, or the factor of such means; a share. NaN where undefined.
-        low: Lower end of the 95 % interval over problems and seeds.
+        low: Lower end of the 95 % interval over problems and seeds, see :mod:`specs_lab.metrics.statistics`.
         high: Upper end.
         n: Problems; the smaller number for the Generalization Factor.
         seeds: Independently trained models.
@@ -143,29 +145,67 @@ def line_up(scores: Sequence[Scores], steps: Sequence[int] = ()) -> Curves:
     chosen = tuple(step for step in steps if step in common) if steps else tuple(common[-1:])
     if not common:
         notes.append("no step was evaluated by every arm: nothing is compared at equal steps")
-    complete = [one for one in scores if one.steps[0] == 0 and len(one.steps) > 1]
-    flops = min((float(one.flops[-1].min()) for one in complete), default=None)
+    flops = min((float(one.flops[-1].min()) for one in scores if _incomplete(one) is None), default=None)
     for one in scores:
-        if flops is None or one not in complete or compute_point(one, flops) is None:
-            notes.append(f"{one.arm} is not compared at equal compute: its curve does not reach back to step 0")
+        why = _incomplete(one)
+        if why is None and flops is not None and compute_point(one, flops) is None:
+            why = "what it costs before its first step (the reference pass) is already more than the common compute"
+        if why:
+            notes.append(f"{one.arm} is not compared at equal compute: {why}")
     return Curves(tuple(scores), chosen, flops, tuple(notes))
 
 
+def _incomplete(scores: Scores) -> str | None:
+    """Why a curve cannot be read at a compute in between; None if it can."""
+    if scores.steps[0] != 0:
+        return "its curve does not reach back to step 0"
+    if len(scores.steps) == 1:
+        return "its curve is step 0 alone"
+    return "what it cost was not recorded" if np.isnan(scores.flops).any() else None
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What an estimate was made from: its replicates, and whose scores in which cells."""
+
+    replicates: Replicates
+    scores: Scores
+    cells: tuple[str, ...]
+
+    def unlike(self, other: _Measured) -> str | None:
+        """Why the two cannot be paired by seed and problem; None if they can."""
+        if self.scores.seed_index != other.scores.seed_index:
+            return "different seeds"
+        cells = [cell for cell in self.cells if self.scores.tasks[cell] != other.scores.tasks[cell]]
+        return f"different problems ({', '.join(cells)})" if cells else None
+
+
 class Estimator:
-    """Makes estimates with bootstrap intervals, and compares arms.
+    """Makes estimates with intervals, and compares arms.
 
     Args:
         resamples: How often to resample.
     """
 
     def __init__(self, resamples: int) -> None:
-        self._resampler = cache(lambda seeds, n, cell: Resampler(seeds, n, cell, resamples=resamples))
-        self._draws: dict[Estimate, Floats] = {}
+        self._resampler = cache(lambda n, cell: Resampler(n, cell, resamples=resamples))
+        self._measured: dict[Estimate, _Measured] = {}
 
     def table(self) -> pd.DataFrame:
         """All estimates, and the differences between arms."""
-        estimates = [*self._draws, *self._differences()]
+        estimates = [*self._measured, *self._differences()]
         return pd.DataFrame([asdict(one) for one in estimates], columns=list(ESTIMATE_COLUMNS))
+
+    def notes(self) -> list[str]:
+        """Which arms are not compared, and why."""
+        stages: dict[tuple[str, str, str], dict[str, None]] = {}
+        for first, second in self._pairs():
+            if why := self._measured[first].unlike(self._measured[second]):
+                stages.setdefault((second.arm, first.arm, why), {})[first.stage] = None
+        return [
+            f"{arm} and {versus} are not compared in {', '.join(names)}: {why}"
+            for (arm, versus, why), names in stages.items()
+        ]
 
     def add(self, scores: Scores, base: Scores | None, points: Sequence[Point]) -> None:
         """Estimates everything about one stage at some points of its curve.
@@ -176,72 +216,77 @@ class Estimator:
             points: Where.
         """
         weights = np.stack([point.weights for point in points])
-        measured = {}
+        means: dict[tuple[str, str], Replicates] = {}
+
+        def keep(cell: str, metric: str, values: Floats) -> None:  # (N, S, P)
+            means[cell, metric] = self._resampler(values.shape[-1], cell).means(values)
+            self._keep(scores, points, (cell,), metric, means[cell, metric])
+
         for (cell, metric), values in scores.values.items():
             at_points = np.einsum("nks,ksp->nsp", weights, values)
-            measured[cell, metric] = self._cell(scores, points, cell, metric, at_points)
+            keep(cell, metric, at_points)
             start = None if base is None or metric not in GF_METRICS else base.start_for(scores, cell, metric)
             if start is not None:
-                measured[cell, f"gain_{metric}"] = self._cell(scores, points, cell, f"gain_{metric}", at_points - start)
+                keep(cell, f"gain_{metric}", at_points - start)
         for metric in GF_METRICS:
-            self._factor(scores, points, metric, f"gf_{metric}_raw", measured)
-            self._factor(scores, points, f"gain_{metric}", f"gf_{metric}_gain", measured)
-
-    def _cell(
-        self, scores: Scores, points: Sequence[Point], cell: str, metric: str, values: Floats
-    ) -> tuple[Floats, Floats]:
-        """Estimates means of values (N, S, P); returns them, (N,), and their draws, (N, B)."""
-        n = values.shape[-1]
-        means, draws = values.mean(axis=(1, 2)), self._resampler(scores.seeds, n, cell).means(values)
-        for point, mean, drawn in zip(points, means, draws, strict=True):
-            self._keep(scores, point, cell, metric, mean, drawn, n)
-        return means, draws
+            self._factor(scores, points, metric, f"gf_{metric}_raw", means)
+            self._factor(scores, points, f"gain_{metric}", f"gf_{metric}_gain", means)
 
     def _factor(
+        self, scores: Scores, points: Sequence[Point], of: str, metric: str, means: dict[tuple[str, str], Replicates]
+    ) -> None:
+        cells = scores.reading.id, scores.reading.ood
+        inside, outside = (means.get((cell, of)) for cell in cells)
+        if inside is None or outside is None:
+            return
+        factors = combine(partial(generalization_factor, beta=scores.reading.beta), inside, outside)
+        notes = [
+            undefined_because(float(id), float(ood)) or ""
+            for id, ood in zip(inside.values, outside.values, strict=True)
+        ]
+        self._keep(scores, points, cells, metric, factors, notes)
+
+    def _keep(
         self,
         scores: Scores,
         points: Sequence[Point],
-        of: str,
+        cells: tuple[str, ...],
         metric: str,
-        measured: dict[tuple[str, str], tuple[Floats, Floats]],
+        found: Replicates,
+        notes: Sequence[str] = (),
     ) -> None:
-        reading = scores.reading
-        inside, outside = measured.get((reading.id, of)), measured.get((reading.ood, of))
-        if inside is None or outside is None:
-            return
-        cells = f"{reading.id} + {reading.ood}"
-        n = min(len(scores.tasks[reading.id]), len(scores.tasks[reading.ood]))
-        factors = generalization_factor(inside[0], outside[0], reading.beta)
-        draws = generalization_factor(inside[1], outside[1], reading.beta)
+        """Keeps the estimates of one metric at N points; ``found`` has one statistic a point."""
+        bounds = _DIFFERENCE if metric.startswith("gain_") else _SHARE
+        n = min(len(scores.tasks[cell]) for cell in cells)
         for i, point in enumerate(points):
-            note = undefined_because(float(inside[0][i]), float(outside[0][i])) or ""
-            self._keep(scores, point, cells, metric, factors[i], draws[i], n, note)
+            interval = found[i].interval(bounds=bounds)
+            flops = float((point.weights * scores.flops).sum(axis=0).mean())
+            place = (scores.arm, "", scores.stage, point.at, " + ".join(cells), metric)
+            estimate = Estimate(
+                *place, *_numbers(interval), n, scores.seeds, point.step, flops, notes[i] if notes else ""
+            )
+            self._measured[estimate] = _Measured(found[i], scores, cells)
 
-    def _keep(
-        self, scores: Scores, point: Point, cell: str, metric: str, value: float, draws: Floats, n: int, note: str = ""
-    ) -> None:
-        interval = percentile_interval(value, draws)
-        flops = float((point.weights * scores.flops).sum(axis=0).mean())
-        place = (scores.arm, "", scores.stage, point.at, cell, metric)
-        estimate = Estimate(
-            *place, interval.value, interval.low, interval.high, n, scores.seeds, point.step, flops, note
-        )
-        self._draws[estimate] = draws
-
-    def _differences(self) -> Iterable[Estimate]:
-        """Every arm minus every arm before it, where they are comparable."""
+    def _pairs(self) -> Iterator[tuple[Estimate, Estimate]]:
+        """Every estimate at a place where arms are compared, with each one before it at the same place."""
         places: dict[tuple[object, ...], list[Estimate]] = {}
-        for one in self._draws:
+        for one in self._measured:
             if one.at in _COMPARED:
                 step = one.step if one.at == EQUAL_STEPS else None
                 places.setdefault((one.stage, one.at, one.cell, one.metric, step), []).append(one)
         for group in places.values():
-            for first, second in combinations(group, 2):
-                draws = self._draws[second] - self._draws[first]
-                interval = percentile_interval(second.value - first.value, draws)
+            yield from combinations(group, 2)
+
+    def _differences(self) -> Iterable[Estimate]:
+        """Every arm minus every arm before it, where they are measured on the same problems and for the same seeds."""
+        for first, second in self._pairs():
+            before, after = self._measured[first], self._measured[second]
+            if before.unlike(after) is None:
+                interval = (after.replicates - before.replicates).interval(bounds=_DIFFERENCE, difference=True)
                 place = (second.arm, first.arm, second.stage, second.at, second.cell, second.metric)
-                n, seeds = min(first.n, second.n), min(first.seeds, second.seeds)
                 note = "" if np.isfinite(interval.value) else "undefined for one of the arms"
-                yield Estimate(
-                    *place, interval.value, interval.low, interval.high, n, seeds, second.step, second.flops, note
-                )
+                yield Estimate(*place, *_numbers(interval), second.n, second.seeds, second.step, second.flops, note)
+
+
+def _numbers(interval: Interval) -> tuple[float, float, float]:
+    return interval.value, interval.low, interval.high

@@ -200,7 +200,7 @@ def _bands(curves: pd.DataFrame) -> str:
     seeds, n = (sorted(set(curves[column])) for column in ("seeds", "n"))
     spans = [f"{low}" if low == high else f"{low} to {high}" for low, high in ((s[0], s[-1]) for s in (seeds, n))]
     plural = "" if seeds[-1] == 1 else "s"
-    return f"Bands: 95 % bootstrap intervals over {spans[0]} seed{plural} and {spans[1]} problems a cell."
+    return f"Bands: 95 % intervals over {spans[0]} seed{plural} and {spans[1]} problems a cell."
 
 
 def _label_ends(axes: Axes, lines: Mapping[str, tuple[float, float, str]], base: float | None = None) -> None:

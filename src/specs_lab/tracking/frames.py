@@ -21,6 +21,7 @@ from specs_lab.core.errors import Fault, UserError, raise_faults
 from specs_lab.tracking.rows import ROW_COLUMNS, SAMPLE_COLUMNS, read_rows, read_samples
 
 JOB_FILE = "job.json"
+_TRACES = ("job.log", ".hydra/config.yaml")
 _TAGS = ("job", "arm", "seed", "stage", "kind", "key")
 STAGE_COLUMNS = (*_TAGS, "cached", "seconds", "folder")
 
@@ -105,23 +106,27 @@ class Sweep:
 
 
 def find_jobs(sweep_dir: Path) -> list[Path]:
-    """The job folders below a sweep's folder, by name; numbers in the names count as numbers."""
+    """The job folders below a sweep's folder, by name; numbers in the names count as numbers.
+
+    Jobs without ``job.json``, e.g. because they were killed, are found by their log or by the config that Hydra leaves.
+    """
 
     def order(path: Path) -> list[tuple[int, str]]:
         return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
 
-    return sorted((path.parent for path in sweep_dir.rglob(JOB_FILE)), key=order)
+    found = {path.parents[mark.count("/")] for mark in (JOB_FILE, *_TRACES) for path in sweep_dir.rglob(mark)}
+    return sorted(found, key=order)
 
 
 def read_job(folder: Path) -> JobRecord:
-    """Reads a job's record. A job without ``job.json`` was killed, and counts as failed without results.
+    """Reads a job's record. A job without ``job.json`` was killed or still runs, and counts as failed without results.
 
     Raises:
         UserError: If ``job.json`` cannot be understood.
     """
     path = folder / JOB_FILE
     if not path.is_file():
-        return JobRecord(folder, folder.name, 0, "failed", f"it ended before writing {JOB_FILE}")
+        return JobRecord(folder, folder.name, 0, "failed", f"it was killed, or still runs: there is no {JOB_FILE}")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         return JobRecord(

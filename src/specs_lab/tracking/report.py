@@ -6,30 +6,34 @@ Needs neither torch nor a model: it reads what the jobs' stages wrote.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from specs_lab.metrics.statistics import LEVEL, RESAMPLES
+from specs_lab.metrics.statistics import INTERVAL, RESAMPLES
 from specs_lab.tracking.estimates import EQUAL_COMPUTE, EQUAL_STEPS, EVALUATION, Curves, Estimator, line_up, step_point
 from specs_lab.tracking.figures import draw_curves, draw_rl
 from specs_lab.tracking.frames import StageRecord, Sweep, load_sweep, select
 from specs_lab.tracking.scores import (
     ALL_ARMS,
     BASE_STAGE,
+    RL_STAGE,
     SAMPLE_COLUMNS,
     ZERO_STAGE,
     Reading,
     Scores,
     collect,
+    read_mixture,
     read_reading,
 )
 from specs_lab.tracking.tables import print_summary
 
 __all__ = ["Summary", "estimate", "print_summary", "summarise"]
+
+_ENOUGH_SEEDS = 6  # from here on Student's t is within a third of the normal quantile
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Summary:
         sweep: Its jobs, and their results in full.
         table: A row per estimate; columns are the fields of :class:`specs_lab.tracking.estimates.Estimate`.
         readings: How each arm's evaluations are read.
+        mixtures: The cells that each arm's final RL drew its training prompts from, where that is recorded.
         curves: Its cold starts and where they are compared.
         notes: What a reader has to know.
     """
@@ -49,6 +54,7 @@ class Summary:
     sweep: Sweep
     table: pd.DataFrame
     readings: dict[str, Reading]
+    mixtures: dict[str, tuple[str, ...]]
     curves: Curves
     notes: tuple[str, ...]
 
@@ -56,8 +62,9 @@ class Summary:
         """The summary as plain data; undefined numbers are None."""
         table = self.table.astype(object).where(self.table.notna(), None)
         return {
-            "interval": f"{LEVEL:.0%} percentile bootstrap over seeds and problems, {RESAMPLES} resamples",
+            "interval": INTERVAL,
             "readings": {arm: asdict(reading) for arm, reading in self.readings.items()},
+            "rl_cells": {arm: list(cells) for arm, cells in self.mixtures.items()},
             "equal_steps": list(self.curves.steps),
             "equal_compute_flops": self.curves.flops,
             "notes": list(self.notes),
@@ -117,8 +124,8 @@ def estimate(folder: Path, sweep: Sweep, steps: Sequence[int] = (), resamples: i
             gains_over = None if scores.stage == BASE_STAGE else base
             estimator.add(scores, gains_over, [step_point(EVALUATION, scores, int(scores.steps[-1]))])
     table = estimator.table()
-    notes = (*curves.notes, *_undefined(table), *_notes(sweep, evaluated))
-    return Summary(folder, sweep, table, readings, curves, notes)
+    notes = (*curves.notes, *estimator.notes(), *_undefined(table), *_notes(sweep, evaluated))
+    return Summary(folder, sweep, table, readings, _mixtures(sweep), curves, notes)
 
 
 def _reading(sweep: Sweep, arm: str) -> Reading | None:
@@ -126,6 +133,13 @@ def _reading(sweep: Sweep, arm: str) -> Reading | None:
     stages: Iterable[StageRecord] = (stage for job in sweep.jobs if job.arm == arm for stage in job.stages.values())
     found = (read_reading(stage.folder) for stage in stages if (stage.folder / "samples.parquet").is_file())
     return next((reading for reading in found if reading is not None), None)
+
+
+def _mixtures(sweep: Sweep) -> dict[str, tuple[str, ...]]:
+    """What each arm's final RL was trained on; its jobs differ in the seed only, so any of them tells."""
+    artifacts = {job.arm: job.stages[RL_STAGE].folder for job in sweep.jobs if RL_STAGE in job.stages}
+    mixtures = {arm: read_mixture(folder) for arm, folder in artifacts.items()}
+    return {arm: cells for arm, cells in mixtures.items() if cells}
 
 
 def _scores(sweep: Sweep, arm: str, reading: Reading) -> list[Scores]:
@@ -164,12 +178,13 @@ def _undefined(table: pd.DataFrame) -> list[str]:
 def _notes(sweep: Sweep, evaluated: Sequence[Scores]) -> list[str]:
     """What weakens the evidence: failed jobs, and arms with few seeds."""
     notes = [f"job {job.name} failed: {job.error}" for job in sweep.failed]
-    few: dict[int, Callable[[str], str]] = {
-        1: lambda arms: f"one seed only for {arms}: the intervals cover problems, not seeds",
-        2: lambda arms: f"two seeds only for {arms}: the intervals understate how much seeds differ",
-    }
-    arms: dict[int, dict[str, None]] = {}
-    for scores in evaluated:
-        if scores.stage not in (BASE_STAGE, ZERO_STAGE) and scores.seeds in few:
-            arms.setdefault(scores.seeds, {})[scores.arm] = None
-    return [*notes, *(few[seeds](", ".join(names)) for seeds, names in arms.items())]
+    arms = [one for one in evaluated if one.stage not in (BASE_STAGE, ZERO_STAGE)]
+    fewest: dict[str, int] = {}
+    for one in arms:
+        fewest[one.arm] = min(one.seeds, fewest.get(one.arm, one.seeds))
+    few = [f"{arm} ({seeds})" for arm, seeds in fewest.items() if 1 < seeds < _ENOUGH_SEEDS]
+    if single := [arm for arm, seeds in fewest.items() if seeds == 1]:
+        notes.append(f"one seed only for {', '.join(single)}: the intervals cover problems, not seeds")
+    if few:
+        notes.append(f"few seeds make wide intervals: {', '.join(few)}")
+    return notes

@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 ALL_ARMS = "all arms"
 BASE_STAGE, ZERO_STAGE, FINAL_STAGE = "evaluate_base", "evaluate_zero", "evaluate_final"
 """The stages of a recipe that evaluate the base model, which gains are taken over, the zero model and the final one."""
+RL_STAGE = "final"
+"""The stage of a recipe that is RL from the cold start."""
 METRICS = ("format", "accuracy", "joint", "truncated")
 SAMPLE_COLUMNS = ("step", "cell", "task_id", "format", "accuracy", "truncated")
 """The columns of ``samples.parquet`` that scores are made from; ``joint`` is format and accuracy at once."""
@@ -154,3 +156,9 @@ def read_reading(artifact: Path) -> Reading | None:
     suite, cells = options["suite"], options.get("problems", {}).get("cells", {})
     alternative = tuple(name for name in suite["cells"] if cells.get(name, {}).get("instruction") == "alternative")
     return Reading(suite["gf_id"], suite["gf_ood"], float(suite["gf_beta"]), alternative)
+
+
+def read_mixture(artifact: Path) -> tuple[str, ...]:
+    """The cells that an RL stage drew its training prompts from, by its manifest; none if it does not say."""
+    manifest = json.loads((artifact / "manifest.json").read_text(encoding="utf-8"))
+    return tuple(manifest["options"].get("rl", {}).get("mixture", ()))

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 _NOTHING = "[dim]-[/]"
 _MAX_COMPARED = 6
+_INTERVAL = (
+    "bootstrap over problems; with several seeds, half-width^2 = that of the bootstrap^2 + that of Student's t over "
+    "seeds^2, clipped to possible values"
+)
 
 
 def print_summary(console: Console, summary: Summary) -> None:
@@ -48,6 +52,11 @@ class _Look:
         # Of several steps that arms are compared at, tables show the last.
         rows.sort(key=lambda row: -math.inf if math.isnan(row["step"]) else row["step"])
         self._found = {tuple(row[key] for key in keys): row for row in rows}
+        self._seeds = {(row["arm"], row["stage"]): int(row["seeds"]) for row in rows if not row["versus"]}
+
+    def seeds(self, arm: str, stage: str) -> int:
+        """How many seeds the estimates of a stage are of; 0 if there are none."""
+        return self._seeds.get((arm, stage), 0)
 
     def cell(self, arm: str, stage: str, at: str, cell: str, metric: str, versus: str = "") -> str:
         """An estimate in percent over its interval, as two lines of markup; differences are signed."""
@@ -77,10 +86,25 @@ def _cold_stages(summary: Summary) -> dict[str, str]:
     return {scores.arm: scores.stage for scores in summary.curves.scores}
 
 
-def _seeds(summary: Summary, arm: str) -> str:
-    jobs = [job for job in summary.sweep.jobs if job.arm == arm and job.stages]
-    count = len({job.seed for job in jobs})
-    return f"{count} seed{'s' if count > 1 else ''}"
+def _seeds(look: _Look, arm: str, cold: str) -> str:
+    """How many seeds an arm's line is of; also how many after RL where the two differ."""
+    before, after = look.seeds(arm, cold), look.seeds(arm, FINAL_STAGE)
+    count = before or after
+    label = f"{count} seed{'s' if count != 1 else ''}"
+    return f"{label}\n(RL: {after})" if before and after and before != after else label
+
+
+def _trained_on(mixtures: Mapping[str, tuple[str, ...]], readings: Mapping[str, Reading]) -> str:
+    """What the final RL was trained on: there, its results are not out of distribution."""
+    arms: dict[str, list[str]] = {}
+    for arm, cells in mixtures.items():
+        arms.setdefault(", ".join(cells), []).append(arm)
+    if not arms:
+        return ""
+    cells = "; ".join(f"{cells} ({', '.join(names)})" if len(arms) > 1 else cells for cells, names in arms.items())
+    seen = any(arm in readings and readings[arm].ood in trained for arm, trained in mixtures.items())
+    untouched = ", so that OOD after RL is not untouched by training" if seen else ""
+    return f"\nFinal RL was trained on cells {cells} (training problems){untouched}."
 
 
 def _where(summary: Summary) -> str:
@@ -96,10 +120,11 @@ def _cells(readings: Mapping[str, Reading]) -> str:
 
 def results_table(summary: Summary) -> Table:
     """Arms by what they were like after the cold start, and after RL; base and zero as reference lines."""
+    trained_on = _trained_on(summary.mixtures, summary.readings)
     caption = (
-        f"% with 95 % intervals over seeds and problems. Cold starts at {_where(summary)}. GF: raw, of format and of "
+        f"% with 95 % intervals: {_INTERVAL}. Cold starts at {_where(summary)}. GF: raw, of format and of "
         f"joint (format and answer right); {_cells(summary.readings)}.\nbase: the model that all start from. zero: RL "
-        "from it without a cold start; its whole line is one model, after RL."
+        f"from it without a cold start; its whole line is one model, after RL.{trained_on}"
     )
     table = _table(
         "Cold start, then RL",
@@ -117,7 +142,7 @@ def results_table(summary: Summary) -> Table:
     look, cold = _Look(summary.table), _cold_stages(summary)
     for arm, reading in summary.readings.items():
         before = _before_rl(look, arm, reading, cold[arm], EQUAL_STEPS) if arm in cold else [_NOTHING] * 5
-        label = f"{escape(arm)}\n[dim]{_seeds(summary, arm)}[/]"
+        label = f"{escape(arm)}\n[dim]{_seeds(look, arm, cold.get(arm, ''))}[/]"
         table.add_row(label, *before, *_after_rl(look, arm, reading, FINAL_STAGE))
     table.add_section()
     for name, stage in (("zero", ZERO_STAGE), ("base", BASE_STAGE)):
@@ -171,7 +196,8 @@ def difference_table(summary: Summary) -> Table:
     """Each arm minus the first arm, paired by problem and seed; an interval without 0 is evidence of a difference."""
     table = _table(
         "Differences",
-        "Percentage points with 95 % intervals, paired by problem and seed: an interval that leaves out 0 is evidence.",
+        "Percentage points with 95 % intervals, made as in the first table and paired by problem and seed. An interval "
+        "that leaves out 0 is evidence; but many comparisons are made, and none is corrected for.",
         [
             "OOD format\n= steps",
             "GF raw joint\n= steps",
@@ -182,7 +208,11 @@ def difference_table(summary: Summary) -> Table:
     )
     look, cold = _Look(summary.table), _cold_stages(summary)
     compared = summary.table[summary.table["versus"] != ""]
-    pairs = list(dict.fromkeys(zip(compared["arm"], compared["versus"], strict=True)))
+    order = list(summary.readings)
+    pairs = sorted(
+        set(zip(compared["arm"], compared["versus"], strict=True)),
+        key=lambda pair: (order.index(pair[1]), order.index(pair[0])),
+    )
     if len(pairs) > _MAX_COMPARED:
         pairs = [pair for pair in pairs if pair[1] == pairs[0][1]]
     for arm, versus in pairs:

@@ -101,3 +101,12 @@ def test_packages_import_only_from_packages_above_them_in_the_readme() -> None:
 def test_links_to_files_lead_somewhere(document: str) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / document).read_text(encoding="utf-8"))
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_figures_in_the_readme_are_those_that_the_study_wrote() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    results = (ROOT / "experiments" / "default_study" / "results.md").read_text(encoding="utf-8")
+    rows = [line for line in results.split("**Generalization Factor")[0].splitlines() if line.startswith("|")]
+    assert len(rows) >= 5
+    assert "\n".join(rows) in readme
+    assert (ROOT / "experiments" / "default_study" / "curves.png").is_file()

@@ -29,7 +29,7 @@ def test_an_option_must_be_a_dataclass_and_unique():
     class Plain:
         pass
 
-    with pytest.raises(TypeError, match="Plain.* must be a dataclass"):
+    with pytest.raises(TypeError, match=r"Plain.* must be a dataclass"):
         option("test_group", "x")(Plain)
     assert option("test_group", "x")(OptimiserOptions) is OptimiserOptions
     with pytest.raises(ValueError, match="test_group=x is registered twice"):

@@ -1,6 +1,7 @@
 """What an installed specs_lab must hold, and what the README promises."""
 
 import ast
+import csv
 import re
 import subprocess
 import sys
@@ -110,3 +111,14 @@ def test_figures_in_the_readme_are_those_that_the_study_wrote() -> None:
     assert len(rows) >= 5
     assert "\n".join(rows) in readme
     assert (ROOT / "experiments" / "default_study" / "curves.png").is_file()
+
+
+def test_figures_of_the_cold_start_order_are_estimates_of_its_sweep() -> None:
+    folder = ROOT / "experiments" / "cold_start_order"
+    with (folder / "results" / "estimates.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"].startswith("gf_")]
+    known = {tuple(f"{100 * float(row[name] or 'nan'):.1f}" for name in ("value", "low", "high")) for row in rows}
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"\| (-?[\d.]+) \((-?[\d.]+) to (-?[\d.]+)\)", text)
+    assert len(shown) == 6 * 6 + 6 * 3
+    assert set(shown) <= known

@@ -110,7 +110,7 @@ A base model of specs_lab's embedded study: the Qwen2.5-VL architecture with {ev
 pretrained on procedurally rendered problems to answer correctly in a mixture of formats. How
 often it follows the requested format is measured below. It is of no use outside this study.
 
-Made by `{command}`. No question below was asked about the same picture in its training; the picture itself may have
+Recipe: `{command}`. No question below was asked about the same picture in its training; the picture itself may have
 been shown there with a question of a related family.
 
 ## Greedy accuracy by family (first instruction, plain style)

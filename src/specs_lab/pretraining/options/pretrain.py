@@ -75,7 +75,7 @@ class LanguageOptions:
         warmup_steps: Steps of linear warm-up before the cosine decay.
     """
 
-    steps: int = 4400
+    steps: int = 5200
     batch_size: int = 32
     micro_batch_size: int = 16
     matrix_lr: float = 0.02

@@ -1,4 +1,8 @@
-"""Which way does the arrow point? Multiple choice; the options are shuffled."""
+"""Which way does the arrow point? Multiple choice; the options are shuffled.
+
+Each option is written before its letter: a model of this size reads on from a match, but learns to read back from one
+only after far more training.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,7 @@ class Arrow(Family):
             canvas.polygon([tip, *wings], colour)
 
         letter = _LETTERS[options.index(way)]
-        listed = " ".join(f"{a} {b}" for a, b in zip(_LETTERS, options, strict=True))
+        listed = " ".join(f"{option} {mark}" for option, mark in zip(options, _LETTERS, strict=True))
         return Draft(
             question=f"Which way does the arrow point? {listed}",
             answer=letter,

@@ -24,10 +24,11 @@ class BarMax(Family):
             if list(chart.values.values()).count(highest) == 1:
                 break
         readings = " ".join(f"{colour} {chart.values[colour]}" for colour in COLOURS)
+        tallest = max(chart.values, key=chart.values.__getitem__)
         return Draft(
             question="Which bar is the tallest?",
-            answer=max(chart.values, key=chart.values.__getitem__),
-            reasoning=f"{readings}. highest {highest}",
+            answer=tallest,
+            reasoning=f"{readings}. highest {highest} {tallest}",
             keys=(chart.key,),
             cells=chart.cells,
             paint=chart.paint,

@@ -21,10 +21,11 @@ class Compare(Family):
         scene = Scene.draw(rng)
         first, second = rng.sample(COLOURS, 2)
         m, n = len(scene.where(first)), len(scene.where(second))
+        answer = "equal" if m == n else first if m > n else second
         return Draft(
             question=f"Are there more {first} or {second} objects?",
-            answer="equal" if m == n else first if m > n else second,
-            reasoning=f"{scene.listing(first)}. {scene.listing(second)}. {m} vs {n}",
+            answer=answer,
+            reasoning=f"{scene.listing(first)}. {scene.listing(second)}. {m} vs {n} {answer}",
             keys=(f"{scene.key} {first} {second}",),
             cells=scene.cells,
             paint=scene.paint,

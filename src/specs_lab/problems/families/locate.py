@@ -22,7 +22,7 @@ class Locate(Family):
         return Draft(
             question=f"What is in cell {cell}?",
             answer=shown,
-            reasoning=f"cell {cell} has a {shown}",
+            reasoning=f"{cell} {shown}",
             keys=(f"{scene.key} {cell}",),
             cells=scene.cells,
             paint=scene.paint,

@@ -38,6 +38,22 @@ def test_without_a_terminal_each_finished_thing_is_one_line() -> None:
     assert lines[2] == "mixture [id]: made"
 
 
+def test_without_a_terminal_a_long_task_says_now_and_then_how_far_it_is() -> None:
+    console, text = _console(False)
+    now = 0.0
+    view = LinesView(console, 1, seconds_between=60, clock=lambda: now)
+    with Progress(sink_of(view, "job")).task("zero [1]", 30) as advance:
+        for _ in range(30):
+            now += 7.0
+            advance(1, note="reward 1")
+    assert text.getvalue().splitlines() == [
+        "zero [1]: 9 of 30 in 63 s; reward 1",
+        "zero [1]: 18 of 30 in 126 s; reward 1",
+        "zero [1]: 27 of 30 in 189 s; reward 1",
+        "zero [1]: 30 of 30 in 210 s; reward 1",
+    ]
+
+
 def test_lines_of_a_sweep_name_their_job() -> None:
     console, text = _console(False)
     with progress_view(console, 2) as view:

@@ -109,7 +109,7 @@ def test_a_negative_gain_is_named_in_the_terminal(sweep):
     summary = estimate(sweep.folder, load_sweep(sweep.jobs), resamples=100)
     gain = select(summary.table, metric="gain_format", cell="ood", at="equal steps")["value"].item()
     assert gain < 0
-    assert f"gf_format_gain of sft at equal steps is undefined: OOD is negative ({gain:+.4g})" in text_of(summary)
+    assert f"gf_format_gain of sft at step 10 is undefined: OOD is negative ({gain:+.4g})" in text_of(summary)
 
 
 def test_the_terminal_names_arms_references_failures_and_what_gf_is_of(three_arms):
@@ -120,6 +120,18 @@ def test_the_terminal_names_arms_references_failures_and_what_gf_is_of(three_arm
     assert "job 6 failed: cold: RuntimeError: [bold]out of memory" in text
     assert "1 of 7 jobs failed" in text
     assert "few seeds make wide intervals: sft (2), dpo (2), hybrid (2)" in text
+
+
+def test_tables_show_every_step_that_was_asked_for(three_arms):
+    summary = estimate(three_arms.folder, load_sweep(three_arms.jobs), steps=[10, 30], resamples=100)
+    text, percent = text_of(summary), {}
+    for step in (10, 30):
+        shown = select(summary.table, arm="hybrid", at="equal steps", step=step, metric="gf_joint_raw")
+        percent[step] = f"{100 * select(shown, versus='')['value'].item():.1f}"
+        assert f"{100 * select(shown, versus='sft')['value'].item():+.1f}" in text
+        assert percent[step] in text
+        assert text.count(f"step {step}") >= 5  # three arms, and two columns of differences
+    assert percent[10] != percent[30]
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])

@@ -1,9 +1,11 @@
 """The three cold starts as optimizer steps: exact start, and independence of how rows are split."""
 
+import csv
 import math
 
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from torch.testing import assert_close
 
 from specs_lab.core.progress import Progress
@@ -28,7 +30,7 @@ def pairs(toy_vlm, toy_prompts, toy_problems):
     return [Pair(*items) for items in zip(*sides, *logps, strict=True)]
 
 
-def _train(vlm, pairs, method, *, micro_batch_size=16, steps=1, callbacks=(), seed=0, **options):
+def _train(vlm, pairs, method, *, micro_batch_size=16, steps=1, callbacks=(), loggers=(), seed=0, **options):
     module_type, options_type = METHODS[method]
     module = module_type(vlm, options_type(steps=steps, batch_size=len(pairs), **options), micro_batch_size)
     fit(
@@ -37,7 +39,7 @@ def _train(vlm, pairs, method, *, micro_batch_size=16, steps=1, callbacks=(), se
         ShuffledBatches(len(pairs), len(pairs), steps, seed),
         trainer=TrainerOptions(),
         callbacks=callbacks,
-        loggers=(),
+        loggers=loggers,
         progress=Progress(),
         name="test",
     )
@@ -46,6 +48,13 @@ def _train(vlm, pairs, method, *, micro_batch_size=16, steps=1, callbacks=(), se
 
 def _weights(vlm):
     return torch.cat([p.detach().flatten() for p in vlm.parameters() if p.requires_grad])
+
+
+def test_loggers_see_the_steps_taken_as_evaluations_count_them(toy_vlm, pairs, tmp_path):
+    _train(toy_vlm, pairs, "sft", steps=2, loggers=[CSVLogger(tmp_path)])
+    (file,) = tmp_path.rglob("metrics.csv")
+    with file.open() as lines:
+        assert [row["step"] for row in csv.DictReader(lines)] == ["1", "2"]
 
 
 @pytest.mark.parametrize("method", ["dpo", "hybrid"])

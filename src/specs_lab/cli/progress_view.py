@@ -1,4 +1,4 @@
-"""Shows the progress of jobs: moving bars on a terminal, one line per finished thing elsewhere."""
+"""Shows the progress of jobs: moving bars on a terminal; elsewhere a line per finished thing, or per minute."""
 
 from __future__ import annotations
 
@@ -55,16 +55,27 @@ def duration(seconds: float) -> str:
 
 
 class LinesView:
-    """One line per finished task, message and job.
+    """One line per finished task, message and job; a task that takes long also says now and then how far it is.
 
     Args:
         console: Where to print.
         n_jobs: Jobs in all.
+        seconds_between: Least time between two lines of one task.
+        clock: The time in seconds.
     """
 
-    def __init__(self, console: Console, n_jobs: int) -> None:
+    def __init__(
+        self,
+        console: Console,
+        n_jobs: int,
+        *,
+        seconds_between: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._console = console
         self._n_jobs = n_jobs
+        self._seconds_between = seconds_between
+        self._clock = clock
         self._ended = 0
         self._tasks: dict[tuple[str, str], _OpenTask] = {}
 
@@ -82,15 +93,18 @@ class LinesView:
             self._print(name, "started")
 
     def job_event(self, name: str, event: Event) -> None:
-        """Prints messages and finished tasks."""
+        """Prints messages and finished tasks, and tasks that have said nothing for long."""
         match event["event"]:
             case "message":
                 self._print(name, event["text"])
             case "start":
-                self._tasks[name, event["task"]] = _OpenTask(event["total"])
+                self._tasks[name, event["task"]] = _OpenTask(event["total"], self._clock)
             case "advance":
                 task = self._tasks[name, event["task"]]
                 task.done, task.note = event["done"], event["note"]
+                if task.silent_for() >= self._seconds_between:
+                    self._print(name, f"{event['task']}: {task}")
+                    task.said()
             case "end":
                 self._print(name, f"{event['task']}: {self._tasks.pop((name, event['task']))}")
             case unknown:
@@ -108,17 +122,26 @@ class LinesView:
 
 
 class _OpenTask:
-    """What a line about a task says once it has ended."""
+    """What a line about a task says."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, clock: Callable[[], float]) -> None:
         self.total = total
         self.done = 0
         self.note = ""
-        self._started = time.monotonic()
+        self._clock = clock
+        self._started = self._last_line = clock()
+
+    def silent_for(self) -> float:
+        """Seconds since its last line, or since it was started."""
+        return self._clock() - self._last_line
+
+    def said(self) -> None:
+        """A line about it was printed."""
+        self._last_line = self._clock()
 
     def __str__(self) -> str:
         note = f"; {self.note}" if self.note else ""
-        return f"{self.done} of {self.total} in {duration(time.monotonic() - self._started)}{note}"
+        return f"{self.done} of {self.total} in {duration(self._clock() - self._started)}{note}"
 
 
 class TerminalView:

@@ -21,6 +21,7 @@ _TAG = re.compile(rf"</?(?:{'|'.join(_TAG_NAMES)})>")
 _LEAD_IN = re.compile(r"\s*reasoning\s*:", re.IGNORECASE)
 _CONNECTIVES = frozenset({"so", "the", "final", "thus", "therefore", "hence", "my"})
 _JOINT = " \t\r\n.,;:"
+_SENTENCE_END = re.compile(r"[.!?;]\s+")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)", re.ASCII)
 
 
@@ -117,8 +118,8 @@ def pollute(how: str, reasoning: str, answer: str, format: FormatName = "think_a
 def consistent(reasoning: str, answer: str, kind: str | None = None) -> bool:
     """Whether the reasoning leads to the answer, by rule: stands in for the judge of SPECS, which is a model.
 
-    An integer must be the last number of the reasoning, as derivations pass through other numbers on the way. A
-    choice's letter, or a word, must occur in it as a whole word.
+    Derivations pass through other numbers and words on the way, so only where they end counts. An integer must be the
+    last number of the reasoning. A choice's letter, or a word, must occur in its last sentence, as a whole word.
 
     Args:
         reasoning: The derivation.
@@ -138,5 +139,6 @@ def consistent(reasoning: str, answer: str, kind: str | None = None) -> bool:
     if kind == "integer":
         numbers = _NUMBER.findall(reasoning)
         return bool(numbers) and CANONICAL[kind](numbers[-1]) == wanted
-    text = reasoning if kind == "choice" else " ".join(reasoning.split()).casefold()
+    conclusion = _SENTENCE_END.split(reasoning.strip())[-1]
+    text = conclusion if kind == "choice" else " ".join(conclusion.split()).casefold()
     return re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", text) is not None

@@ -116,12 +116,29 @@ def build(
         seed: Of the initialisation.
         init_std: Standard deviation of the initial weights; 0.02 learns far more slowly at this width.
     """
+    if size.hidden != size.heads * _HEAD_DIM:
+        raise ValueError(f"hidden size {size.hidden} is not heads {size.heads} x {_HEAD_DIM}")
+    config = Qwen2_5_VLConfig(
+        text_config=_text_config(size, tokenizer, init_std),
+        vision_config=_vision_config(size),
+        image_token_id=_token_id(tokenizer, IMAGE_TOKEN),
+        video_token_id=_token_id(tokenizer, VIDEO_TOKEN),
+        vision_start_token_id=_token_id(tokenizer, "<|vision_start|>"),
+        vision_end_token_id=_token_id(tokenizer, "<|vision_end|>"),
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Qwen2_5_VLForConditionalGeneration(config)
 
-    def token_id(token: str) -> int:
-        found: Any = tokenizer.convert_tokens_to_ids(token)
-        return int(found)
 
-    text: dict[str, Any] = {
+def _token_id(tokenizer: Qwen2Tokenizer, token: str) -> int:
+    found: Any = tokenizer.convert_tokens_to_ids(token)
+    return int(found)
+
+
+def _text_config(size: EmbeddedSize, tokenizer: Qwen2Tokenizer, init_std: float) -> dict[str, Any]:
+    return {
         "vocab_size": len(tokenizer),
         "hidden_size": size.hidden,
         "intermediate_size": size.feed_forward,
@@ -131,11 +148,14 @@ def build(
         "max_position_embeddings": 512,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": list(_MROPE_SECTION)},
         "bos_token_id": None,
-        "eos_token_id": token_id(END_TOKEN),
-        "pad_token_id": token_id(PAD_TOKEN),
+        "eos_token_id": _token_id(tokenizer, END_TOKEN),
+        "pad_token_id": _token_id(tokenizer, PAD_TOKEN),
         "initializer_range": init_std,
     }
-    vision: dict[str, Any] = {
+
+
+def _vision_config(size: EmbeddedSize) -> dict[str, Any]:
+    return {
         "depth": size.vision_layers,
         "hidden_size": size.vision_hidden,
         "intermediate_size": size.vision_feed_forward,
@@ -147,17 +167,3 @@ def build(
         "out_hidden_size": size.hidden,
         "fullatt_block_indexes": list(range(size.vision_layers)),
     }
-    if size.hidden != size.heads * _HEAD_DIM:
-        raise ValueError(f"hidden size {size.hidden} is not heads {size.heads} x {_HEAD_DIM}")
-    config = Qwen2_5_VLConfig(
-        text_config=text,
-        vision_config=vision,
-        image_token_id=token_id(IMAGE_TOKEN),
-        video_token_id=token_id(VIDEO_TOKEN),
-        vision_start_token_id=token_id("<|vision_start|>"),
-        vision_end_token_id=token_id("<|vision_end|>"),
-        tie_word_embeddings=True,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Qwen2_5_VLForConditionalGeneration(config)

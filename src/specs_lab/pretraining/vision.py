@@ -7,7 +7,7 @@ heads are thrown away.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from specs_lab.models.vlm import VLM
 from specs_lab.pretraining.corpus import Corpus
 from specs_lab.pretraining.optimisers import MuonAndAdamW
 from specs_lab.pretraining.options.pretrain import VisionOptions
+from specs_lab.problems.base import Problem
 
 _CELLS = 16
 
@@ -26,6 +27,35 @@ _CELLS = 16
 def cell_vocabulary(corpus: Corpus, count: int = 4000) -> dict[str, int]:
     """Class ids of everything that cells show in the first ``count`` examples."""
     return {name: i for i, name in enumerate(sorted({c for i in range(count) for c in corpus.problem(i).cells}))}
+
+
+class _Heads(nn.Module):
+    """Guesses of what each cell shows and of where it is.
+
+    Args:
+        width: Of the tower's output.
+        classes: Ids of everything that cells show.
+        seed: Of the initialisation.
+    """
+
+    def __init__(self, width: int, classes: dict[str, int], seed: int) -> None:
+        super().__init__()
+        self._classes = classes
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.what, self.where = nn.Linear(width, len(classes)), nn.Linear(width, _CELLS)
+
+    def forward(self, features: torch.Tensor, problems: Sequence[Problem]) -> tuple[torch.Tensor, float, float]:
+        """The loss, and the share of cells (content, position) that are guessed right; features (cells, width)."""
+        shown = torch.tensor([self._classes[cell] for problem in problems for cell in problem.cells])
+        places = torch.arange(_CELLS).repeat(len(problems))
+        what, where = self.what(features), self.where(features)
+        loss = F.cross_entropy(what, shown) + F.cross_entropy(where, places)
+        return loss, _accuracy(what, shown), _accuracy(where, places)
+
+
+def _accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    return (logits.argmax(-1) == labels).float().mean().item()
 
 
 def train_vision(
@@ -45,42 +75,35 @@ def train_vision(
     """
     tower = vlm.model.model.visual
     tower.requires_grad_(True)
-    classes = cell_vocabulary(corpus)
-    width = vlm.model.config.text_config.hidden_size
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        what, where = nn.Linear(width, len(classes)), nn.Linear(width, _CELLS)
-    heads = [(f"{name}_embedding", p) for head in (what, where) for name, p in head.named_parameters()]
+    heads = _Heads(vlm.model.config.text_config.hidden_size, cell_vocabulary(corpus), seed)
     optimizer = MuonAndAdamW(
-        [*tower.named_parameters(), *heads],
+        [*tower.named_parameters(), *((f"{name}_embedding", p) for name, p in heads.named_parameters())],
         matrix_lr=options.matrix_lr,
         other_lr=options.other_lr,
         weight_decay=options.weight_decay,
         steps=options.steps,
         warmup_steps=options.warmup_steps,
     )
-    places = torch.arange(_CELLS).repeat(options.batch_size)
     history: list[tuple[float, float]] = []
     for step in range(options.steps):
         problems = [corpus.problem(step * options.batch_size + i) for i in range(options.batch_size)]
         pixels, grid = patchify(np.stack([np.asarray(p.image) for p in problems]), vlm.processor.image_processor)
-        shown = torch.tensor([classes[cell] for p in problems for cell in p.cells])
         features = tower(torch.from_numpy(pixels).flatten(0, 1), grid_thw=torch.from_numpy(grid)).pooler_output
-        guess, place = what(features), where(features)
-        loss = F.cross_entropy(guess, shown) + F.cross_entropy(place, places)
+        loss, *accuracies = heads(features, problems)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step(step)
-        history.append(
-            ((guess.argmax(-1) == shown).float().mean().item(), (place.argmax(-1) == places).float().mean().item())
-        )
+        history.append((accuracies[0], accuracies[1]))
         if step % 100 == 99:
-            cells, positions = np.mean(history[-100:], axis=0)
-            report(step + 1, {"loss": loss.item(), "cell_accuracy": cells, "position_accuracy": positions})
+            report(step + 1, {"loss": loss.item(), **_means(history[-100:])})
     with torch.no_grad():
         last = tower.merger.mlp[2]
         last.weight.mul_(options.output_scale)
         last.bias.mul_(options.output_scale)
     tower.requires_grad_(False)
-    cells, positions = np.mean(history[-max(1, len(history) // 10) :], axis=0)
+    return _means(history[-max(1, len(history) // 10) :])
+
+
+def _means(history: list[tuple[float, float]]) -> dict[str, float]:
+    cells, positions = np.mean(history, axis=0)
     return {"cell_accuracy": float(cells), "position_accuracy": float(positions)}

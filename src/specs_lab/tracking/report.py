@@ -29,7 +29,7 @@ from specs_lab.tracking.scores import (
     read_mixture,
     read_reading,
 )
-from specs_lab.tracking.tables import print_summary
+from specs_lab.tracking.tables import print_summary, step_label
 
 __all__ = ["Summary", "estimate", "print_summary", "summarise"]
 
@@ -169,10 +169,14 @@ def _undefined(table: pd.DataFrame) -> list[str]:
     """Why a Generalization Factor that the terminal shows is undefined, with the gain that is negative."""
     shown = select(table, versus="", at=[EQUAL_STEPS, EQUAL_COMPUTE])
     return [
-        f"{row['metric']} of {row['arm']} at {row['at']} is undefined: {row['note']}"
+        f"{row['metric']} of {row['arm']} at {_place(row)} is undefined: {row['note']}"
         for row in shown.to_dict(orient="records")
         if row["note"]
     ]
+
+
+def _place(row: dict[str, Any]) -> str:
+    return step_label(row["step"]) if row["at"] == EQUAL_STEPS else row["at"]
 
 
 def _notes(sweep: Sweep, evaluated: Sequence[Scores]) -> list[str]:

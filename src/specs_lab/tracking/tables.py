@@ -49,9 +49,13 @@ class _Look:
     def __init__(self, table: pd.DataFrame) -> None:
         keys = ("versus", "arm", "stage", "at", "cell", "metric")
         rows = table.to_dict(orient="records")
-        # Of several steps that arms are compared at, tables show the last.
+        # Where arms are compared at several steps and none is named, the last counts.
         rows.sort(key=lambda row: -math.inf if math.isnan(row["step"]) else row["step"])
         self._found = {tuple(row[key] for key in keys): row for row in rows}
+        for row in rows:
+            if row["at"] == EQUAL_STEPS:
+                place = {**row, "at": step_label(row["step"])}
+                self._found[tuple(place[key] for key in keys)] = row
         self._seeds = {(row["arm"], row["stage"]): int(row["seeds"]) for row in rows if not row["versus"]}
 
     def seeds(self, arm: str, stage: str) -> int:
@@ -67,6 +71,11 @@ class _Look:
         # Whole numbers keep the lines short; whether a difference's interval leaves out 0 needs the digit.
         low, high = (_percent(row[end], form if versus else ".0f") for end in ("low", "high"))
         return f"[bold]{_percent(row['value'], form)}[/]\n[dim]{low} to {high}[/]"
+
+
+def step_label(step: float) -> str:
+    """How tables name a step that arms are compared at."""
+    return f"step {step:.0f}"
 
 
 def _percent(share: float, form: str) -> str:
@@ -110,7 +119,11 @@ def _trained_on(mixtures: Mapping[str, tuple[str, ...]], readings: Mapping[str, 
 def _where(summary: Summary) -> str:
     if not summary.curves.steps:
         return "nothing (no cold start, or no step that all arms evaluated)"
-    return f"step {summary.curves.steps[-1]}"
+    return step_label(summary.curves.steps[-1])
+
+
+def _steps(summary: Summary) -> list[str]:
+    return [step_label(step) for step in summary.curves.steps]
 
 
 def _cells(readings: Mapping[str, Reading]) -> str:
@@ -172,10 +185,10 @@ def _after_rl(look: _Look, arm: str, reading: Reading, stage: str) -> list[str]:
 
 
 def factor_table(summary: Summary) -> Table:
-    """The Generalization Factor of cold starts: raw and gain, at equal steps and at equal compute."""
+    """The Generalization Factor of cold starts: raw and gain, at equal steps (each that was asked for) and compute."""
     flops = summary.curves.flops
     caption = (
-        f"Equal steps: {_where(summary)}. Equal compute: "
+        "Equal compute: "
         + ("none" if flops is None else f"{flops:.3g} FLOPs of the cold start, interpolated")
         + ". raw: of scores; gain: of gains over the base model, undefined where one is negative (summary.csv has it)."
     )
@@ -186,21 +199,22 @@ def factor_table(summary: Summary) -> Table:
     for arm, stage in _cold_stages(summary).items():
         reading = summary.readings[arm]
         both = f"{reading.id} + {reading.ood}"
-        for at in (EQUAL_STEPS, EQUAL_COMPUTE):
+        for i, at in enumerate((*_steps(summary), EQUAL_COMPUTE)):
             cells = [look.cell(arm, stage, at, both, metric) for metric in metrics]
-            table.add_row(escape(arm) if at == EQUAL_STEPS else "", at, *cells)
+            table.add_row("" if i else escape(arm), at, *cells)
     return table
 
 
 def difference_table(summary: Summary) -> Table:
     """Each arm minus the first arm, paired by problem and seed; an interval without 0 is evidence of a difference."""
+    steps = _steps(summary)
     table = _table(
         "Differences",
         "Percentage points with 95 % intervals, made as in the first table and paired by problem and seed. An interval "
         "that leaves out 0 is evidence; but many comparisons are made, and none is corrected for.",
         [
-            "OOD format\n= steps",
-            "GF raw joint\n= steps",
+            *(f"OOD format\n{step}" for step in steps),
+            *(f"GF raw joint\n{step}" for step in steps),
             "GF raw joint\n= compute",
             "after RL\nID joint",
             "after RL\nOOD joint",
@@ -219,8 +233,8 @@ def difference_table(summary: Summary) -> Table:
         reading, stage = summary.readings[arm], cold.get(arm, "")
         both = f"{reading.id} + {reading.ood}"
         wanted = (
-            (stage, EQUAL_STEPS, reading.ood, "format"),
-            (stage, EQUAL_STEPS, both, "gf_joint_raw"),
+            *((stage, step, reading.ood, "format") for step in steps),
+            *((stage, step, both, "gf_joint_raw") for step in steps),
             (stage, EQUAL_COMPUTE, both, "gf_joint_raw"),
             (FINAL_STAGE, EVALUATION, reading.id, "joint"),
             (FINAL_STAGE, EVALUATION, reading.ood, "joint"),

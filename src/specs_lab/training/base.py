@@ -58,10 +58,10 @@ class TrainingModule(LightningModule):
 
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> None:
         """Lightning's hook: one batch, one step."""
-        del batch_idx
         with self.budget.clock():
             self.step_metrics = self.train_step(batch)
-        self.log_dict(self.step_metrics, batch_size=len(batch))
+        # Steps taken, as evaluations count them; Lightning itself would count from 0.
+        self.log_dict({**self.step_metrics, "step": float(batch_idx + 1)}, batch_size=len(batch))
 
     def transfer_batch_to_device(
         self, batch: Sequence[Any], device: torch.device, dataloader_idx: int

@@ -6,7 +6,7 @@ Needs neither torch nor a model: it reads what the jobs' stages wrote.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -175,7 +175,7 @@ def _undefined(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def _place(row: dict[str, Any]) -> str:
+def _place(row: Mapping[Hashable, Any]) -> str:
     return step_label(row["step"]) if row["at"] == EQUAL_STEPS else row["at"]
 
 

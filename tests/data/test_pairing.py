@@ -58,6 +58,16 @@ def test_coupled_pairs_differ_in_correctness_too():
     assert all(_graded(pair, "chosen") for pair in pairs)
 
 
+def test_an_own_rejected_side_is_a_right_response_that_misses_the_format_by_itself():
+    pairs, counts = _build(_always(_right), _always(_wrong, _right, _right_formless), rejected_form="own")
+    assert len(pairs) == counts["pollution/own"] == 20
+    for pair in pairs:
+        assert pair.rejected.endswith(f". The answer is {pair.answer}.")
+    pairs, counts = _build(_always(_right), _always(_right), rejected_form="own", pairs=4)
+    assert not pairs
+    assert counts["no_rejected"] == counts["prompts"]
+
+
 @pytest.mark.parametrize("supplement", [True, False])
 def test_incomplete_chosen_form_is_supplemented_or_dropped(supplement):
     pairs, counts = _build(_always(_right_formless), _always(_right), supplement_format=supplement)

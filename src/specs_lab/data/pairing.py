@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from specs_lab.core.seeding import python_rng
-from specs_lab.data.constructions.self_distill import SelfDistillOptions
+from specs_lab.data.constructions.self_distill import OWN, SelfDistillOptions
 from specs_lab.data.records import PairRecord
 from specs_lab.data.text import consistent, pollute, read, supplement
 from specs_lab.problems.sources.procedural import ProceduralProblems, Task, draw_mixed_task
-from specs_lab.rewards.format import Parts, follows
+from specs_lab.rewards.format import follows
 from specs_lab.rewards.grader import grade
 
 Sample = Callable[[Sequence[Task], int], list[list[str]]]
@@ -80,14 +80,12 @@ def _pair(
     if chosen is None:
         counts["no_chosen"] += 1
         return None
-    parts = _reject(options, task, bad)
-    if parts is None:
+    rejected = _reject(options, task, bad, seed)
+    if rejected is None:
         counts["no_rejected"] += 1
         return None
-    names = sorted(options.pollutions)
-    rng = python_rng("pollution", seed, task.id)
-    pollution = rng.choices(names, [options.pollutions[name] for name in names])[0]
     response, supplemented = chosen
+    spoilt, pollution = rejected
     counts[f"pollution/{pollution}"] += 1
     counts["supplemented"] += supplemented
     return PairRecord(
@@ -97,7 +95,7 @@ def _pair(
         image=task.problem.image,
         prompt=task.text,
         chosen=response,
-        rejected=pollute(pollution, *parts, task.instruction.format),
+        rejected=spoilt,
         answer=task.problem.answer,
         pollution=pollution,
         supplemented=supplemented,
@@ -126,10 +124,17 @@ def _choose(
     return None
 
 
-def _reject(options: SelfDistillOptions, task: Task, responses: Sequence[str]) -> Parts | None:
-    """Reasoning and answer of the first usable response for the rejected side."""
+def _reject(options: SelfDistillOptions, task: Task, responses: Sequence[str], seed: int) -> tuple[str, str] | None:
+    """The first usable response as the rejected side, and the name of how it misses the format."""
     for response in responses:
         parts = read(response)
-        if parts is not None and _correct(task, response) == (options.coupling == "decoupled"):
-            return parts
+        if parts is None or _correct(task, response) != (options.coupling == "decoupled"):
+            continue
+        if options.rejected_form == "polluted":
+            names = sorted(options.pollutions)
+            rng = python_rng("pollution", seed, task.id)
+            name = rng.choices(names, [options.pollutions[name] for name in names])[0]
+            return pollute(name, *parts, task.instruction.format), name
+        if not follows(response, task.instruction.format):
+            return response, OWN
     return None

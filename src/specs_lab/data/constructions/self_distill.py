@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from specs_lab.core.options import Checks, option
 
 POLLUTIONS = ("no_tags", "no_answer_tags", "no_think_tags", "plain_answer", "misplaced_tags")
+OWN = "own"
+"""What a rejected side is called that misses the format without any pollution."""
 
 
 @option("data", "self_distill")
@@ -18,6 +20,8 @@ class SelfDistillOptions:
         pairs: How many pairs to make.
         coupling: ``decoupled``: both sides answer correctly and differ in form only. ``coupled``: the rejected side
             answers wrongly as well.
+        rejected_form: ``polluted`` (the paper's way): its form is spoilt in one of the ways of ``pollutions``. ``own``:
+            it stays as the base model wrote it, and only responses that miss the format by themselves are used.
         pollutions: Relative weight of each way of spoiling the rejected side's form.
         supplement_format: Complete the form of correct chosen responses that lack it, instead of dropping them.
         check_consistency: Drop chosen responses whose reasoning does not contain their answer.
@@ -31,6 +35,7 @@ class SelfDistillOptions:
 
     pairs: int = 256
     coupling: str = "decoupled"
+    rejected_form: str = "polluted"
     pollutions: dict[str, float] = field(default_factory=lambda: dict.fromkeys(POLLUTIONS, 1.0))
     supplement_format: bool = True
     check_consistency: bool = True
@@ -46,6 +51,7 @@ class SelfDistillOptions:
             Checks()
             .at_least("pairs", self.pairs, 1)
             .one_of("coupling", self.coupling, ("decoupled", "coupled"))
+            .one_of("rejected_form", self.rejected_form, ("polluted", OWN))
             .at_least("chosen_samples", self.chosen_samples, 1)
             .at_least("rejected_samples", self.rejected_samples, 1)
             .at_least("max_prompts_per_pair", self.max_prompts_per_pair, 1)

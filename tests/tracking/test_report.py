@@ -188,6 +188,18 @@ def test_the_captions_say_how_sure_a_reader_can_be(three_arms):
     assert "jackknife" in json.loads((three_arms.folder / "summary.json").read_text())["interval"]
 
 
+@pytest.mark.parametrize("made", [256, 200])
+def test_missing_pairs_are_said_once(sweep, made):
+    folder = sweep.artifact("construct", "pairs", suite=False)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "options": {"data": {"pairs": 256}}}))
+    (folder / "card.json").write_text(json.dumps({"pairs": made, "prompts": 999}))
+    for arm in ("sft", "dpo"):
+        sweep.job(arm, 0, {"pairs": ("construct", folder)})
+    text = text_of(estimate(sweep.folder, load_sweep(sweep.jobs), resamples=100))
+    assert text.count("only 200 of 256 pairs could be made") == (made == 200)
+
+
 def test_an_arm_without_cold_start_has_results_after_rl_only(sweep):
     sweep.study("none", 0)
     sweep.study("sft", 0)

@@ -28,6 +28,7 @@ from specs_lab.tracking.scores import (
     collect,
     read_mixture,
     read_reading,
+    read_shortfall,
 )
 from specs_lab.tracking.tables import print_summary, step_label
 
@@ -180,8 +181,12 @@ def _place(row: Mapping[Hashable, Any]) -> str:
 
 
 def _notes(sweep: Sweep, evaluated: Sequence[Scores]) -> list[str]:
-    """What weakens the evidence: failed jobs, and arms with few seeds."""
+    """What weakens the evidence: failed jobs, missing pairs, and arms with few seeds."""
     notes = [f"job {job.name} failed: {job.error}" for job in sweep.failed]
+    constructions = select(sweep.stages, kind="construct").drop_duplicates("key")
+    for stage in constructions.to_dict(orient="records"):
+        if short := read_shortfall(Path(stage["folder"])):
+            notes.append(f"{stage['stage']} of {stage['arm']}, seed {stage['seed']}: only {short} could be made")
     arms = [one for one in evaluated if one.stage not in (BASE_STAGE, ZERO_STAGE)]
     fewest: dict[str, int] = {}
     for one in arms:

@@ -158,6 +158,16 @@ def read_reading(artifact: Path) -> Reading | None:
     return Reading(suite["gf_id"], suite["gf_ood"], float(suite["gf_beta"]), alternative)
 
 
+def read_shortfall(artifact: Path) -> str:
+    """How many pairs a construction made and how many it was asked for, if it made fewer; else nothing."""
+    card = artifact / "card.json"
+    if not card.is_file():
+        return ""
+    manifest = json.loads((artifact / "manifest.json").read_text(encoding="utf-8"))
+    made, asked = json.loads(card.read_text(encoding="utf-8"))["pairs"], manifest["options"]["data"]["pairs"]
+    return f"{made} of {asked} pairs" if made < asked else ""
+
+
 def read_mixture(artifact: Path) -> tuple[str, ...]:
     """The cells that an RL stage drew its training prompts from, by its manifest; none if it does not say."""
     manifest = json.loads((artifact / "manifest.json").read_text(encoding="utf-8"))

@@ -32,6 +32,22 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
+def fake_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like a checkpoint, for what never loads the model; not to be changed."""
+    folder = tmp_path_factory.mktemp("model")
+    for name in ("config.json", "tokenizer.json", "processor_config.json"):
+        (folder / name).write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fake_model(fake_checkpoint: Path) -> list[str]:
+    """Overrides that choose it."""
+    return ["model=folder", f"model.path={fake_checkpoint}"]
+
+
+@pytest.fixture(scope="session")
 def toy_weights():
     """A randomly initialised `tiny` model with a tokenizer of its own; built once."""
     from specs_lab.models.embedded import SIZES, build, make_processor, train_tokenizer

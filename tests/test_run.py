@@ -21,14 +21,6 @@ stages:
 """
 
 
-@pytest.fixture
-def model(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    folder = tmp_path_factory.mktemp("model")
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "processor_config.json"):
-        (folder / name).write_text("{}")
-    return ["model=folder", f"model.path={folder}"]
-
-
 @pytest.fixture(autouse=True)
 def keep_signal_handler() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
@@ -55,11 +47,11 @@ def test_faults_are_printed_together_and_nothing_is_written(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
-    model: list[str],
+    fake_model: list[str],
     sweep: list[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code = _main(monkeypatch, [*sweep, *model, "coldstart=dppo", "rl.lrr=1", "suite.n=0"])
+    code = _main(monkeypatch, [*sweep, *fake_model, "coldstart=dppo", "rl.lrr=1", "suite.n=0"])
     said = capsys.readouterr()
     assert code == 2
     assert "3 problems with the input" in said.err
@@ -90,10 +82,10 @@ def test_help_lists_the_choices(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 
 @pytest.mark.e2e
-def test_a_sweep_runs_every_job_though_one_fails(tmp_path: Path, model: list[str]) -> None:
+def test_a_sweep_runs_every_job_though_one_fails(tmp_path: Path, fake_model: list[str]) -> None:
     (tmp_path / "own" / "recipe").mkdir(parents=True)
     (tmp_path / "own" / "recipe" / "copy.yaml").write_text(RECIPE)
-    fixed = [*model, "experiment=smoke", "hydra.sweep.dir=sweep", "hydra.launcher.n_jobs=1"]
+    fixed = [*fake_model, "experiment=smoke", "hydra.sweep.dir=sweep", "hydra.launcher.n_jobs=1"]
     done = _run(tmp_path, ["-m", "--config-dir=own", *fixed, "recipe=zero,copy"])
     jobs = [json.loads(path.read_text()) for path in sorted((tmp_path / "sweep").glob("*/job.json"))]
     assert done.returncode == 1
@@ -109,10 +101,10 @@ def test_a_sweep_runs_every_job_though_one_fails(tmp_path: Path, model: list[str
 
 
 @pytest.mark.e2e
-def test_a_single_run_leaves_its_record(tmp_path: Path, model: list[str]) -> None:
+def test_a_single_run_leaves_its_record(tmp_path: Path, fake_model: list[str]) -> None:
     (tmp_path / "own" / "recipe").mkdir(parents=True)
     (tmp_path / "own" / "recipe" / "copy.yaml").write_text(RECIPE)
-    done = _run(tmp_path, ["--config-dir=own", *model, "recipe=copy", "hydra.run.dir=out"])
+    done = _run(tmp_path, ["--config-dir=own", *fake_model, "recipe=copy", "hydra.run.dir=out"])
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "out" / "job.json").read_text())
     assert (record["status"], record["seed"], list(record["stages"])) == ("completed", 0, ["base"])

@@ -54,15 +54,15 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return made
 
 
-def _fixed(sweep_dir: Path, model_overrides: list[str]) -> list[str]:
-    return [f"hydra.sweep.dir={sweep_dir}", *model_overrides]
+def _fixed(sweep_dir: Path, fake_model: list[str]) -> list[str]:
+    return [f"hydra.sweep.dir={sweep_dir}", *fake_model]
 
 
 def test_each_job_is_a_command_of_its_own(
-    known: Composer, recorder: Recorder, tmp_path: Path, model_overrides: list[str]
+    known: Composer, recorder: Recorder, tmp_path: Path, fake_model: list[str]
 ) -> None:
-    swept = _launcher([*_fixed(tmp_path / "sweep", model_overrides), "coldstart=sft,dpo", "hydra.verbose=true"])
-    jobs = [[*model_overrides, "coldstart=sft"], [*model_overrides, "coldstart=dpo"]]
+    swept = _launcher([*_fixed(tmp_path / "sweep", fake_model), "coldstart=sft,dpo", "hydra.verbose=true"])
+    jobs = [[*fake_model, "coldstart=sft"], [*fake_model, "coldstart=dpo"]]
     returns = swept.launch(jobs, 0)
     assert [item.status for item in returns] == [JobStatus.COMPLETED, JobStatus.COMPLETED]
     first, second = recorder.commands
@@ -75,11 +75,11 @@ def test_each_job_is_a_command_of_its_own(
 
 
 def test_cores_are_divided_among_the_jobs(
-    known: Composer, recorder: Recorder, tmp_path: Path, model_overrides: list[str], monkeypatch: pytest.MonkeyPatch
+    known: Composer, recorder: Recorder, tmp_path: Path, fake_model: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launcher_module, "available_cores", lambda: 8)
-    swept = _launcher([*_fixed(tmp_path / "sweep", model_overrides), "seed=0,1,2", "hydra.launcher.n_jobs=2"])
-    swept.launch([[*model_overrides, f"seed={seed}"] for seed in range(3)], 0)
+    swept = _launcher([*_fixed(tmp_path / "sweep", fake_model), "seed=0,1,2", "hydra.launcher.n_jobs=2"])
+    swept.launch([[*fake_model, f"seed={seed}"] for seed in range(3)], 0)
     assert recorder.n_jobs == 2
     for command in recorder.commands:
         assert command.environment["OMP_NUM_THREADS"] == "4"
@@ -87,10 +87,10 @@ def test_cores_are_divided_among_the_jobs(
 
 
 def test_threads_that_the_user_sets_are_kept(
-    known: Composer, recorder: Recorder, tmp_path: Path, model_overrides: list[str]
+    known: Composer, recorder: Recorder, tmp_path: Path, fake_model: list[str]
 ) -> None:
-    swept = _launcher([*_fixed(tmp_path / "sweep", model_overrides), "trainer.threads=3"])
-    swept.launch([[*model_overrides, "trainer.threads=3"]], 0)
+    swept = _launcher([*_fixed(tmp_path / "sweep", fake_model), "trainer.threads=3"])
+    swept.launch([[*fake_model, "trainer.threads=3"]], 0)
     assert [item for item in recorder.commands[0].arguments if item.startswith("trainer.")] == ["trainer.threads=3"]
 
 
@@ -99,24 +99,24 @@ def test_as_many_jobs_as_cores_but_one_on_a_gpu(
     known: Composer,
     recorder: Recorder,
     tmp_path: Path,
-    model_overrides: list[str],
+    fake_model: list[str],
     monkeypatch: pytest.MonkeyPatch,
     trainer: str,
     n_jobs: int,
 ) -> None:
     monkeypatch.setattr(launcher_module, "available_cores", lambda: 8)
-    fixed = [*model_overrides, f"trainer={trainer}"]
+    fixed = [*fake_model, f"trainer={trainer}"]
     swept = _launcher([*_fixed(tmp_path / "sweep", fixed), "seed=0,1,2"])
     swept.launch([[*fixed, f"seed={seed}"] for seed in range(3)], 0)
     assert recorder.n_jobs == n_jobs
 
 
 def test_a_failed_job_ends_the_program_with_code_1_when_its_result_is_read(
-    known: Composer, recorder: Recorder, tmp_path: Path, model_overrides: list[str]
+    known: Composer, recorder: Recorder, tmp_path: Path, fake_model: list[str]
 ) -> None:
     recorder.failing = ["dpo"]
-    swept = _launcher([*_fixed(tmp_path / "sweep", model_overrides), "coldstart=sft,dpo"])
-    good, bad = swept.launch([[*model_overrides, f"coldstart={name}"] for name in ("sft", "dpo")], 0)
+    swept = _launcher([*_fixed(tmp_path / "sweep", fake_model), "coldstart=sft,dpo"])
+    good, bad = swept.launch([[*fake_model, f"coldstart={name}"] for name in ("sft", "dpo")], 0)
     assert good.return_value is None
     assert bad.status == JobStatus.FAILED
     with pytest.raises(SystemExit) as caught:

@@ -11,12 +11,12 @@ def _faults(known: Composer, overrides: list[str], sweep: bool = False) -> dict[
     return {fault.where: fault for fault in find_faults(known, overrides, sweep=sweep)}
 
 
-def test_a_right_command_line_has_no_faults(known: Composer, model_overrides: list[str]) -> None:
-    assert _faults(known, [*model_overrides, "coldstart=sft", "coldstart.lr=1e-3", "seed=3"]) == {}
-    assert _faults(known, [*model_overrides, "coldstart=none,sft", "seed=range(0,2)"], sweep=True) == {}
+def test_a_right_command_line_has_no_faults(known: Composer, fake_model: list[str]) -> None:
+    assert _faults(known, [*fake_model, "coldstart=sft", "coldstart.lr=1e-3", "seed=3"]) == {}
+    assert _faults(known, [*fake_model, "coldstart=none,sft", "seed=range(0,2)"], sweep=True) == {}
 
 
-def test_faults_of_every_sort_are_found_at_once(known: Composer, model_overrides: list[str]) -> None:
+def test_faults_of_every_sort_are_found_at_once(known: Composer, fake_model: list[str]) -> None:
     wrong = {
         "coldstart": "coldstart=dppo",
         "rl.lrr": "rl.lrr=1",
@@ -29,7 +29,7 @@ def test_faults_of_every_sort_are_found_at_once(known: Composer, model_overrides
         "data.pairs": "data.pairs=1,2",
         "rl.mixture": "rl.mixture=[nowhere]",
     }
-    assert set(_faults(known, [*model_overrides, *wrong.values()])) == set(wrong)
+    assert set(_faults(known, [*fake_model, *wrong.values()])) == set(wrong)
 
 
 @pytest.mark.parametrize(
@@ -44,19 +44,19 @@ def test_faults_of_every_sort_are_found_at_once(known: Composer, model_overrides
     ],
 )
 def test_a_wrong_name_is_answered_by_the_one_that_was_meant(
-    known: Composer, model_overrides: list[str], override: str, where: str, meant: str
+    known: Composer, fake_model: list[str], override: str, where: str, meant: str
 ) -> None:
-    fault = _faults(known, [*model_overrides, override])[where]
+    fault = _faults(known, [*fake_model, override])[where]
     assert f"did you mean '{meant}'?" in fault.fix
 
 
-def test_options_of_a_choice_that_does_not_exist_are_not_blamed(known: Composer, model_overrides: list[str]) -> None:
-    assert set(_faults(known, [*model_overrides, "coldstart=dppo", "coldstart.anything=1"])) == {"coldstart"}
+def test_options_of_a_choice_that_does_not_exist_are_not_blamed(known: Composer, fake_model: list[str]) -> None:
+    assert set(_faults(known, [*fake_model, "coldstart=dppo", "coldstart.anything=1"])) == {"coldstart"}
 
 
-def test_options_are_those_of_the_chosen_group_in_any_order(known: Composer, model_overrides: list[str]) -> None:
-    assert _faults(known, [*model_overrides, "coldstart.beta=0.2", "coldstart=dpo"]) == {}
-    assert set(_faults(known, [*model_overrides, "coldstart.beta=0.2", "coldstart=sft"])) == {"coldstart.beta"}
+def test_options_are_those_of_the_chosen_group_in_any_order(known: Composer, fake_model: list[str]) -> None:
+    assert _faults(known, [*fake_model, "coldstart.beta=0.2", "coldstart=dpo"]) == {}
+    assert set(_faults(known, [*fake_model, "coldstart.beta=0.2", "coldstart=sft"])) == {"coldstart.beta"}
 
 
 def test_a_value_that_must_be_given_is_asked_for(known: Composer) -> None:
@@ -73,21 +73,21 @@ def test_a_value_that_must_be_given_is_asked_for(known: Composer) -> None:
         "+extra.list=[{_target_:os.system}]",
     ],
 )
-def test_no_override_can_name_code_to_call(known: Composer, model_overrides: list[str], override: str) -> None:
-    assert any("_target_" in fault.where for fault in find_faults(known, [*model_overrides, override], sweep=False))
+def test_no_override_can_name_code_to_call(known: Composer, fake_model: list[str], override: str) -> None:
+    assert any("_target_" in fault.where for fault in find_faults(known, [*fake_model, override], sweep=False))
 
 
-def test_unknown_nodes_are_refused(known: Composer, model_overrides: list[str]) -> None:
-    assert set(_faults(known, [*model_overrides, "+extra.lr=1"])) == {"extra"}
+def test_unknown_nodes_are_refused(known: Composer, fake_model: list[str]) -> None:
+    assert set(_faults(known, [*fake_model, "+extra.lr=1"])) == {"extra"}
 
 
 @pytest.mark.parametrize("removed", ["recipe", "trainer", "paths"])
-def test_what_no_study_can_do_without_is_asked_for(known: Composer, model_overrides: list[str], removed: str) -> None:
-    assert removed in _faults(known, [*model_overrides, f"~{removed}"])
+def test_what_no_study_can_do_without_is_asked_for(known: Composer, fake_model: list[str], removed: str) -> None:
+    assert removed in _faults(known, [*fake_model, f"~{removed}"])
 
 
-def test_a_fault_of_some_jobs_of_a_sweep_says_of_which(known: Composer, model_overrides: list[str]) -> None:
-    faults = find_faults(known, [*model_overrides, "coldstart=sft,spo", "coldstart.lr=0.1,0", "seed=-1"], sweep=True)
+def test_a_fault_of_some_jobs_of_a_sweep_says_of_which(known: Composer, fake_model: list[str]) -> None:
+    faults = find_faults(known, [*fake_model, "coldstart=sft,spo", "coldstart.lr=0.1,0", "seed=-1"], sweep=True)
     said = {(fault.where, fault.what) for fault in faults}
     assert said == {
         ("seed", "'-1' is no seed"),
@@ -96,16 +96,16 @@ def test_a_fault_of_some_jobs_of_a_sweep_says_of_which(known: Composer, model_ov
     }
 
 
-def test_a_sweep_is_expanded_as_hydra_does(known: Composer, model_overrides: list[str]) -> None:
+def test_a_sweep_is_expanded_as_hydra_does(known: Composer, fake_model: list[str]) -> None:
     faults = find_faults(
-        known, [*model_overrides, "suite.n=choice(4,0)", "seed=range(-1,1)", "coldstart=glob(*)"], sweep=True
+        known, [*fake_model, "suite.n=choice(4,0)", "seed=range(-1,1)", "coldstart=glob(*)"], sweep=True
     )
     assert sorted(fault.where for fault in faults) == ["seed", "suite.n"]
 
 
-def test_the_number_of_parallel_jobs_is_checked(known: Composer, model_overrides: list[str]) -> None:
-    assert set(_faults(known, [*model_overrides, "hydra.launcher.n_jobs=0"])) == {"hydra.launcher.n_jobs"}
-    assert set(_faults(known, [*model_overrides, "hydra.launcher.n_jobs=two"])) == {"hydra.launcher.n_jobs"}
+def test_the_number_of_parallel_jobs_is_checked(known: Composer, fake_model: list[str]) -> None:
+    assert set(_faults(known, [*fake_model, "hydra.launcher.n_jobs=0"])) == {"hydra.launcher.n_jobs"}
+    assert set(_faults(known, [*fake_model, "hydra.launcher.n_jobs=two"])) == {"hydra.launcher.n_jobs"}
 
 
 def test_faults_of_flags_are_found(tmp_path: Path) -> None:
@@ -114,19 +114,19 @@ def test_faults_of_flags_are_found(tmp_path: Path) -> None:
     assert [fault.where for fault in caught.value.faults] == ["--experimental-rerun", "--config-path", "--config-dir"]
 
 
-def test_a_folder_of_ones_own_adds_choices(tmp_path: Path, model_overrides: list[str]) -> None:
+def test_a_folder_of_ones_own_adds_choices(tmp_path: Path, fake_model: list[str]) -> None:
     (tmp_path / "suite").mkdir()
     (tmp_path / "suite" / "own.yaml").write_text("defaults:\n  - cells\n  - _self_\nn: 0\n")
     with pytest.raises(UserError) as caught:
-        check_command_line([f"--config-dir={tmp_path}", *model_overrides, "suite=own"])
+        check_command_line([f"--config-dir={tmp_path}", *fake_model, "suite=own"])
     assert [fault.where for fault in caught.value.faults] == ["suite.n"]
 
 
-def test_broken_yaml_in_a_folder_of_ones_own_is_a_fault(tmp_path: Path, model_overrides: list[str]) -> None:
+def test_broken_yaml_in_a_folder_of_ones_own_is_a_fault(tmp_path: Path, fake_model: list[str]) -> None:
     (tmp_path / "suite").mkdir()
     (tmp_path / "suite" / "own.yaml").write_text("a: [\n")
     with pytest.raises(UserError) as caught:
-        check_command_line([f"--config-dir={tmp_path}", *model_overrides, "suite=own"])
+        check_command_line([f"--config-dir={tmp_path}", *fake_model, "suite=own"])
     assert [fault.where for fault in caught.value.faults] == ["suite"]
 
 

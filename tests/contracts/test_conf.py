@@ -28,14 +28,6 @@ def known() -> Iterator[Composer]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    folder = tmp_path_factory.mktemp("model")
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "processor_config.json"):
-        (folder / name).write_text("{}")
-    return ["model=folder", f"model.path={folder}"]
-
-
 def _choose(known: Composer, path: Path, model: list[str]) -> list[str]:
     group = path.parent.name
     sign = "" if group in known.compose([]).hydra.runtime.choices else "+"
@@ -45,18 +37,18 @@ def _choose(known: Composer, path: Path, model: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("path", CHOICES, ids=_relative)
 def test_every_choice_composes_without_faults(
-    known: Composer, model: list[str], path: Path, monkeypatch: pytest.MonkeyPatch
+    known: Composer, fake_model: list[str], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("specs_lab.training.options.trainer._gpu_is_there", lambda: True)
-    overrides = _choose(known, path, model)
+    overrides = _choose(known, path, fake_model)
     if path.parent.name == "recipe" and path.stem == "pretrain":
         overrides.append("+pretrain=small")
     assert find_faults(known, overrides, sweep=False) == []
 
 
 @pytest.mark.parametrize("coldstart", [path.stem for path in sorted(CONF.glob("coldstart/*.yaml"))])
-def test_the_smoke_experiment_shortens_every_cold_start(known: Composer, model: list[str], coldstart: str) -> None:
-    overrides = [*model, "experiment=smoke", f"coldstart={coldstart}"]
+def test_the_smoke_experiment_shortens_every_cold_start(known: Composer, fake_model: list[str], coldstart: str) -> None:
+    overrides = [*fake_model, "experiment=smoke", f"coldstart={coldstart}"]
     assert find_faults(known, overrides, sweep=False) == []
     cfg = known.compose(overrides)
     assert cfg.coldstart.get("steps", 2) == cfg.rl.steps == cfg.zero.steps == 2
@@ -79,7 +71,7 @@ def test_every_registered_option_is_the_schema_of_a_choice(group: str, name: str
 
 
 @pytest.mark.parametrize("path", CHOICES, ids=_relative)
-def test_every_choice_has_a_registered_schema(known: Composer, model: list[str], path: Path) -> None:
+def test_every_choice_has_a_registered_schema(known: Composer, fake_model: list[str], path: Path) -> None:
     if path.parent.name == "experiment":
         pytest.skip("experiments change options of other groups")
     group, name = path.parent.name, path.stem

@@ -43,13 +43,9 @@ Change = Callable[[Study], Any]
 
 
 @pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    folder = tmp_path / "checkpoint"
-    folder.mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "processor_config.json"):
-        (folder / name).write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"weights")
-    return folder
+def checkpoint(tmp_path: Path, fake_checkpoint: Path) -> Path:
+    """One of its own, as tests change it."""
+    return Path(shutil.copytree(fake_checkpoint, tmp_path / "checkpoint"))
 
 
 @pytest.fixture

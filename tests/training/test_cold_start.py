@@ -8,7 +8,6 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 from torch.testing import assert_close
 
-from specs_lab.core.progress import Progress
 from specs_lab.models.reference import make_reference, sequence_logps
 from specs_lab.models.vlm import Row
 from specs_lab.objectives.dpo import DPOOptions
@@ -40,8 +39,6 @@ def _train(vlm, pairs, method, *, micro_batch_size=16, steps=1, callbacks=(), lo
         trainer=TrainerOptions(),
         callbacks=callbacks,
         loggers=loggers,
-        progress=Progress(),
-        name="test",
     )
     return module
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from lightning import Callback
 
-from specs_lab.core.progress import Progress
 from specs_lab.models.vlm import VLM
 from specs_lab.objectives.grpo import GRPOOptions
 from specs_lab.problems.instructions import INSTRUCTIONS
@@ -42,9 +41,6 @@ def _train(vlm, tasks, *, score=_even_length, steps=1, micro_batch_size=16, call
         ConsecutiveBatches(len(tasks), steps),
         trainer=TrainerOptions(),
         callbacks=callbacks,
-        loggers=(),
-        progress=Progress(),
-        name="test",
     )
     return module
 

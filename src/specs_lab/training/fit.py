@@ -96,10 +96,10 @@ def fit(
     batches: Sampler[list[int]],
     *,
     trainer: TrainerOptions,
-    callbacks: Sequence[Callback],
-    loggers: Sequence[Any],
-    progress: Progress,
-    name: str,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Any] = (),
+    progress: Progress | None = None,
+    name: str = "training",
 ) -> None:
     """Trains a module in place.
 
@@ -110,7 +110,7 @@ def fit(
         trainer: Hardware settings.
         callbacks: Lightning callbacks.
         loggers: Lightning loggers.
-        progress: Where steps are shown.
+        progress: Where steps are shown; by default nowhere.
         name: What is shown.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -118,7 +118,7 @@ def fit(
     loader = DataLoader(data, batch_sampler=batches, collate_fn=list)
     steps = len(batches)  # type: ignore[arg-type] # both samplers above have a length
     module.vlm.model.train()  # Lightning leaves the mode as it finds it
-    with progress.task(name, steps) as advance, warnings.catch_warnings():
+    with (progress or Progress()).task(name, steps) as advance, warnings.catch_warnings():
         # Items are made in microseconds; loader processes would only cost memory.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # Lightning reads a name that newer releases of torch have deprecated.

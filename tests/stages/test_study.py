@@ -15,8 +15,9 @@ from specs_lab.core.progress import Event, Progress
 from specs_lab.stages.context import JobInfo, Study
 from specs_lab.stages.options.recipe import Paths, StageSpec
 from specs_lab.stages.store import Store, read_manifest
-from specs_lab.stages.study import JOB_FILE, JobResult, execute
+from specs_lab.stages.study import JobResult, execute
 from specs_lab.tracking.options.logger import LoggerOptions
+from specs_lab.tracking.rows import JOB_FILE
 from specs_lab.training.options.trainer import TrainerOptions
 
 # A study of two stages whose runners write a line to a log. With HOLD=<stage>, that stage waits for the file `go`.

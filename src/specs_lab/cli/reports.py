@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from specs_lab.stages.study import JOB_FILE
+from specs_lab.tracking.rows import JOB_FILE
 
 
 def report(folder: Path, jobs: Sequence[Path]) -> None:

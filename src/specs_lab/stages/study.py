@@ -20,10 +20,10 @@ from specs_lab.stages.context import JobInfo, StageContext, Study
 from specs_lab.stages.graph import PlannedStage, describe, plan
 from specs_lab.stages.kinds import KINDS, StageKind
 from specs_lab.stages.store import Store, read_manifest, verify
+from specs_lab.tracking.rows import JOB_FILE
 
-__all__ = ["JOB_FILE", "JobInfo", "JobResult", "StageResult", "Study", "execute"]
+__all__ = ["JobInfo", "JobResult", "StageResult", "Study", "execute"]
 
-JOB_FILE = "job.json"
 _PACKAGES = ("torch", "transformers", "lightning", "numpy")
 
 

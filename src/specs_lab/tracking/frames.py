@@ -18,9 +18,8 @@ import numpy as np
 import pandas as pd
 
 from specs_lab.core.errors import Fault, UserError, raise_faults
-from specs_lab.tracking.rows import ROW_COLUMNS, SAMPLE_COLUMNS, read_rows, read_samples
+from specs_lab.tracking.rows import JOB_FILE, ROW_COLUMNS, SAMPLE_COLUMNS, read_rows, read_samples
 
-JOB_FILE = "job.json"
 _TRACES = ("job.log", ".hydra/config.yaml")
 _TAGS = ("job", "arm", "seed", "stage", "kind", "key")
 STAGE_COLUMNS = (*_TAGS, "cached", "seconds", "folder")

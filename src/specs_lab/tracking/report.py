@@ -21,7 +21,7 @@ from specs_lab.tracking.scores import (
     ALL_ARMS,
     BASE_STAGE,
     RL_STAGE,
-    SAMPLE_COLUMNS,
+    SCORE_COLUMNS,
     ZERO_STAGE,
     Reading,
     Scores,
@@ -91,7 +91,7 @@ def summarise(sweep_dir: Path, job_dirs: Sequence[Path], *, steps: Sequence[int]
     Raises:
         UserError: If a job's record or an artifact is broken or gone.
     """
-    sweep = load_sweep(job_dirs, SAMPLE_COLUMNS)
+    sweep = load_sweep(job_dirs, SCORE_COLUMNS)
     summary = estimate(Path(sweep_dir), sweep, steps)
     summary.folder.mkdir(parents=True, exist_ok=True)
     summary.table.to_csv(summary.folder / "summary.csv", index=False)

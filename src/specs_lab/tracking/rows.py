@@ -18,6 +18,8 @@ from specs_lab.core.errors import Fault, UserError
 if TYPE_CHECKING:
     import pandas as pd
 
+JOB_FILE = "job.json"
+"""The record that a job leaves in its folder; it names the artifact of each of its stages."""
 BUDGET_COLUMNS = ("tokens", "flops", "generated_tokens", "seconds")
 ROW_COLUMNS = ("step", "cell", "metric", "value", "n", *BUDGET_COLUMNS)
 SAMPLE_COLUMNS = (

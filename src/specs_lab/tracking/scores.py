@@ -22,7 +22,7 @@ BASE_STAGE, ZERO_STAGE, FINAL_STAGE = "evaluate_base", "evaluate_zero", "evaluat
 RL_STAGE = "final"
 """The stage of a recipe that is RL from the cold start."""
 METRICS = ("format", "accuracy", "joint", "truncated")
-SAMPLE_COLUMNS = ("step", "cell", "task_id", "format", "accuracy", "truncated")
+SCORE_COLUMNS = ("step", "cell", "task_id", "format", "accuracy", "truncated")
 """The columns of ``samples.parquet`` that scores are made from; ``joint`` is format and accuracy at once."""
 
 

@@ -102,7 +102,8 @@ class LinesView:
             case "advance":
                 task = self._tasks[name, event["task"]]
                 task.done, task.note = event["done"], event["note"]
-                if task.silent_for() >= self._seconds_between:
+                # The last unit leaves it to the end of the task to say so.
+                if task.done < task.total and task.silent_for() >= self._seconds_between:
                     self._print(name, f"{event['task']}: {task}")
                     task.said()
             case "end":

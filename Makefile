@@ -12,8 +12,8 @@ REQUIREMENTS := pyproject.toml setup.py
 .NOTPARALLEL:
 .PHONY: study test lint types unit slow format clean
 
-study: $(VENV)/study.stamp  ## The study: three cold starts, compared. More overrides: make study ARGS="seed=0,1,2"
-	$(BIN)/python -m specs_lab.run -m coldstart=sft,dpo,hybrid $(ARGS)
+study: $(VENV)/study.stamp  ## The study: three cold starts and none, compared. More overrides: make study ARGS="seed=0,1,2"
+	$(BIN)/python -m specs_lab.run -m coldstart=none,sft,dpo,hybrid $(ARGS)
 
 test: lint types unit  ## All checks that a commit must pass
 

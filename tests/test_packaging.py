@@ -1,7 +1,6 @@
 """What an installed specs_lab must hold, and what the README promises."""
 
 import ast
-import csv
 import re
 import subprocess
 import sys
@@ -113,12 +112,27 @@ def test_figures_in_the_readme_are_those_that_the_study_wrote() -> None:
     assert (ROOT / "experiments" / "default_study" / "curves.png").is_file()
 
 
-def test_figures_of_the_cold_start_order_are_estimates_of_its_sweep() -> None:
-    folder = ROOT / "experiments" / "cold_start_order"
-    with (folder / "results" / "estimates.csv").open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["metric"].startswith("gf_")]
-    known = {tuple(f"{100 * float(row[name] or 'nan'):.1f}" for name in ("value", "low", "high")) for row in rows}
+def _table_rows(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("|")]
+
+
+EXPERIMENTS = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/expected.json"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_tables_of_an_experiment_are_those_that_the_report_wrote(name: str) -> None:
+    folder = ROOT / "experiments" / name
+    written = {row for path in folder.glob("results/**/*.md") for row in _table_rows(path.read_text(encoding="utf-8"))}
+    shown = _table_rows((folder / "README.md").read_text(encoding="utf-8"))
+    assert len(shown) >= 8
+    assert [row for row in shown if row not in written] == []
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_percentages_in_the_text_of_an_experiment_are_in_its_results(name: str) -> None:
+    """Those with a decimal; the paper's own figures are in its expected.json."""
+    folder = ROOT / "experiments" / name
+    sources = [*folder.glob("results/**/*.md"), folder / "expected.json"]
+    known = set(re.findall(r"\d+\.\d", " ".join(path.read_text(encoding="utf-8") for path in sources)))
     text = (folder / "README.md").read_text(encoding="utf-8")
-    shown = re.findall(r"\| (-?[\d.]+) \((-?[\d.]+) to (-?[\d.]+)\)", text)
-    assert len(shown) == 6 * 6 + 6 * 3
-    assert set(shown) <= known
+    assert set(re.findall(r"(?<![\d.-])\d+\.\d\b(?![.-])", text)) <= known

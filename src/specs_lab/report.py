@@ -17,7 +17,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="specs_lab.report", description="Summarises a finished sweep again.")
     parser.add_argument("sweep", type=Path, help="folder of a sweep or of a single run")
     parser.add_argument("--out", type=Path, help="where the summary goes; by default the sweep's folder")
-    parser.add_argument("--arms", nargs="+", metavar="PATTERN", help="only these arms, e.g. 'sft*' '*lr=0.001'")
+    parser.add_argument(
+        "--arms",
+        action="append",
+        metavar="PATTERN",
+        help="only arms called so, e.g. '*lr=0.001'; may be given several times, and needs --out",
+    )
     parser.add_argument("--steps", type=int, nargs="+", default=[], help="cold-start steps to compare arms at")
     parser.add_argument("--markdown", type=Path, help="also write the tables as Markdown to this file")
     parser.add_argument("--command", default="", help="the command that made the sweep, quoted in the Markdown")
@@ -43,23 +48,36 @@ def _report(arguments: argparse.Namespace) -> None:
     if not jobs:
         fix = "give the folder of a sweep, e.g. multirun/<date>/<time>"
         raise UserError([Fault(str(arguments.sweep), "there are no finished jobs in it", fix)])
+    notes = []
     if arguments.arms:
+        if not arguments.out:
+            fix = "give --out a folder of its own"
+            raise UserError([Fault("--arms", "the summary of a part would replace that of the whole sweep", fix)])
         jobs = _of_arms(jobs, arguments.arms)
-    summary = summarise(arguments.out or arguments.sweep, jobs, steps=arguments.steps)
+        notes = [f"only arms called {' or '.join(arguments.arms)}"]
+    summary = summarise(arguments.out or arguments.sweep, jobs, steps=arguments.steps, notes=notes)
     print_summary(Console(), summary)
     if arguments.markdown:
         arguments.markdown.write_text(summary_markdown(summary, arguments.command), encoding="utf-8")
 
 
 def _of_arms(jobs: Sequence[Path], patterns: Sequence[str]) -> list[Path]:
-    """The jobs whose arm matches one of the patterns, in which ``*`` stands for anything."""
-    from specs_lab.tracking.frames import read_job
+    """The jobs whose arm is called like one of the patterns (shell wildcards), and those that left no record.
 
-    arms = {job: read_job(job).arm for job in jobs}
-    idle = [pattern for pattern in patterns if not any(fnmatchcase(arm, pattern) for arm in arms.values())]
-    known = ", ".join(dict.fromkeys(arms.values()))
-    raise_faults([Fault(f"--arms {pattern}", "no arm is called so", f"the sweep has: {known}") for pattern in idle])
-    return [job for job, arm in arms.items() if any(fnmatchcase(arm, pattern) for pattern in patterns)]
+    Nobody knows the arm of a job that was killed: it stays in, so that the summary says that results may be missing.
+    """
+    from specs_lab.tracking.frames import read_job
+    from specs_lab.tracking.rows import JOB_FILE
+
+    arms = {job: read_job(job).arm if (job / JOB_FILE).is_file() else None for job in jobs}
+    known = dict.fromkeys(arm for arm in arms.values() if arm is not None)
+
+    def fits(arm: str, pattern: str) -> bool:
+        return arm == pattern or fnmatchcase(arm, pattern)
+
+    idle = [pattern for pattern in patterns if not any(fits(arm, pattern) for arm in known)]
+    raise_faults([Fault(f"--arms {one}", "no arm is called so", f"the sweep has: {', '.join(known)}") for one in idle])
+    return [job for job, arm in arms.items() if arm is None or any(fits(arm, pattern) for pattern in patterns)]
 
 
 if __name__ == "__main__":

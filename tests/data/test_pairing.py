@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from specs_lab.core.options import InvalidOption
 from specs_lab.data.constructions.self_distill import POLLUTIONS, SelfDistillOptions
 from specs_lab.data.pairing import build_pairs
 from specs_lab.problems.sources.procedural import Cell, ProceduralProblems
@@ -66,6 +67,21 @@ def test_an_own_rejected_side_is_a_right_response_that_misses_the_format_by_itse
     pairs, counts = _build(_always(_right), _always(_right), rejected_form="own", pairs=4)
     assert not pairs
     assert counts["no_rejected"] == counts["prompts"]
+
+
+def test_an_own_rejected_side_may_be_wrong_where_pairs_are_coupled():
+    def wrong_formless(task):
+        return "total 99. The answer is 99."
+
+    pairs, _ = _build(
+        _always(_right), _always(_right_formless, _wrong, wrong_formless), coupling="coupled", rejected_form="own"
+    )
+    assert {pair.rejected for pair in pairs} == {"total 99. The answer is 99."}
+
+
+def test_pollutions_are_refused_where_they_are_not_used():
+    with pytest.raises(InvalidOption, match="not used with rejected_form=own"):
+        SelfDistillOptions(rejected_form="own", pollutions={"no_tags": 1.0})
 
 
 @pytest.mark.parametrize("supplement", [True, False])

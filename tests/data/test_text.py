@@ -129,8 +129,12 @@ def test_an_unknown_pollution_is_a_user_error():
         ("it holds 1,234.", "1234", "integer", True),
         ("cells a1 c3", "3", "integer", False),
         ("no number", "7", "integer", False),
-        ("cell a1 has a Red\nCircle", "red circle", "word", True),
+        ("cell a1 has a Red \t Circle", "red circle", "word", True),
         ("a scattered pattern", "cat", "word", False),
+        ("more red than blue\nso red", "red", "word", True),
+        ("more red than blue\nso red", "blue", "word", False),
+        ("1 is more than 0. So it is true", "yes", "boolean", True),
+        ("1 is more than 0. So it is true", "no", "boolean", False),
         ("red: a1. blue: none. 1 vs 0 red.", "red", "word", True),
         ("red: a1. blue: none. 1 vs 0 red", "blue", "word", False),  # occurs, but is not what it arrives at
         ("arrow points up. C up", "C", "choice", True),

@@ -61,7 +61,7 @@ def test_an_arm_whose_reference_pass_costs_more_than_the_common_compute_is_left_
     dear.flops[:] += 30.0
     curves = line_up([make_scores("sft"), dear])
     assert curves.flops == 20.0
-    why = "what it costs before its first step (the reference pass) is already more than the common compute"
+    why = "what it costs before its first step is already more than the common compute"
     assert curves.notes == (f"dpo is not compared at equal compute: {why}",)
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from specs_lab.metrics.generalization_factor import generalization_factor
 from specs_lab.tracking.frames import load_sweep, select
 from specs_lab.tracking.report import estimate, print_summary, summarise
-from specs_lab.tracking.tables import results_table
+from specs_lab.tracking.tables import difference_table, factor_table, results_table
 
 
 def text_of(summary, width=160):
@@ -123,15 +123,34 @@ def test_the_terminal_names_arms_references_failures_and_what_gf_is_of(three_arm
 
 
 def test_tables_show_every_step_that_was_asked_for(three_arms):
-    summary = estimate(three_arms.folder, load_sweep(three_arms.jobs), steps=[10, 30], resamples=100)
-    text, percent = text_of(summary), {}
+    summary = estimate(three_arms.folder, load_sweep(three_arms.jobs), steps=[30, 10, 30], resamples=100)
+    factors, differences = factor_table(summary), difference_table(summary)
+    ats = list(factors.columns[1].cells)
+    assert ats == ["step 10", "step 30", "equal compute"] * 3
+    assert "Cold starts at step 30." in results_table(summary).caption
+    heads = [column.header for column in differences.columns]
     for step in (10, 30):
         shown = select(summary.table, arm="hybrid", at="equal steps", step=step, metric="gf_joint_raw")
-        percent[step] = f"{100 * select(shown, versus='')['value'].item():.1f}"
-        assert f"{100 * select(shown, versus='sft')['value'].item():+.1f}" in text
-        assert percent[step] in text
-        assert text.count(f"step {step}") >= 5  # three arms, and two columns of differences
-    assert percent[10] != percent[30]
+        row = 6 + ats.index(f"step {step}")
+        value = 100 * select(shown, versus="")["value"].item()
+        assert f"]{value:.1f}[" in list(factors.columns[4].cells)[row]
+        value = 100 * select(shown, versus="sft")["value"].item()
+        column = differences.columns[heads.index(f"GF raw joint\nstep {step}")]
+        assert f"]{value:+.1f}[" in list(column.cells)[1]
+
+
+def test_one_seed_is_no_evidence_about_methods(sweep):
+    sweep.study("sft", 0)
+    sweep.study("dpo", 0)
+    caption = difference_table(estimate(sweep.folder, load_sweep(sweep.jobs), resamples=100)).caption
+    assert "not about their methods" in caption
+
+
+def test_zero_is_not_set_beside_the_arms_after_rl(three_arms):
+    table = results_table(estimate(three_arms.folder, load_sweep(three_arms.jobs), resamples=100))
+    row = list(table.columns[0].cells).index("[italic]zero[/]")
+    assert all("to" in list(column.cells)[row] for column in table.columns[1:6])
+    assert all("to" not in list(column.cells)[row] for column in table.columns[6:])
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
@@ -184,7 +203,7 @@ def test_arms_with_different_seeds_are_named_and_not_compared(sweep):
 def test_the_captions_say_how_sure_a_reader_can_be(three_arms):
     text = " ".join(text_of(summarise(three_arms.folder, three_arms.jobs)).split())
     assert "Student's t over seeds" in text
-    assert "many comparisons are made, and none is corrected for" in text
+    assert "many comparisons are made, none of them corrected for" in text
     assert "jackknife" in json.loads((three_arms.folder / "summary.json").read_text())["interval"]
 
 
@@ -197,7 +216,7 @@ def test_missing_pairs_are_said_once(sweep, made):
     for arm in ("sft", "dpo"):
         sweep.job(arm, 0, {"pairs": ("construct", folder)})
     text = text_of(estimate(sweep.folder, load_sweep(sweep.jobs), resamples=100))
-    assert text.count("only 200 of 256 pairs could be made") == (made == 200)
+    assert text.count("sft, dpo, seed 0: only 200 of 256 pairs could be made") == (made == 200)
 
 
 def test_an_arm_without_cold_start_has_results_after_rl_only(sweep):

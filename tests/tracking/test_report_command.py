@@ -36,10 +36,34 @@ def test_arms_can_be_chosen_by_pattern(two_rates, tmp_path):
         arms = {row["arm"] for row in csv.DictReader(file) if row["stage"] == "cold"}
     assert arms == {"sft lr=1e-3", "dpo lr=1e-3"}
     assert "3e-4" not in markdown.read_text()
+    assert "only arms called *lr=1e-3" in markdown.read_text()
+
+
+def test_a_part_never_replaces_the_summary_of_the_whole(two_rates, capsys):
+    main([str(two_rates.folder)])
+    before = (two_rates.folder / "summary.csv").read_bytes()
+    assert "give --out" in refused([str(two_rates.folder), "--arms", "sft*"], capsys)
+    assert (two_rates.folder / "summary.csv").read_bytes() == before
+
+
+def test_jobs_that_were_killed_stay_in_whatever_arm_they_were(two_rates, tmp_path, capsys):
+    killed = two_rates.folder / "9_sft"
+    killed.mkdir()
+    (killed / "job.log").write_text("")
+    main([str(two_rates.folder), "--arms", "dpo lr=1e-3", "--out", str(tmp_path / "out")])
+    assert "9_sft failed: it was killed" in capsys.readouterr().out
+
+
+def test_an_arm_fits_its_own_name_whatever_signs_are_in_it(sweep, tmp_path):
+    stages = sweep.shared(0)
+    cold = sweep.measured("coldstart", "cold", lambda cell, step: 0.5, (0, 10), 1e9)
+    sweep.job("sft mixture=[id]", 0, {**stages, "cold": ("coldstart", cold)})
+    main([str(sweep.folder), "--arms", "sft mixture=[id]", "--out", str(tmp_path / "out")])
+    assert (tmp_path / "out" / "summary.csv").is_file()
 
 
 def test_a_pattern_that_fits_no_arm_is_a_user_error(two_rates, tmp_path, capsys):
-    error = refused([str(two_rates.folder), "--arms", "sft*", "dqo*", "--out", str(tmp_path / "out")], capsys)
+    error = refused([str(two_rates.folder), "--arms", "sft*", "--arms", "dqo*", "--out", str(tmp_path / "out")], capsys)
     assert "dqo*" in error
     assert "--arms sft*" not in error
     assert "dpo lr=1e-3" in error

@@ -53,8 +53,9 @@ def _weights(vlm):
     return torch.cat([p.detach().flatten() for p in vlm.parameters() if p.requires_grad])
 
 
-def test_on_policy_ratio_is_one(toy_vlm, tasks):
-    metrics = _train(toy_vlm, tasks).step_metrics
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_on_policy_ratio_is_one(toy_vlm, tasks, temperature):
+    metrics = _train(toy_vlm, tasks, temperature=temperature).step_metrics
     assert metrics["train/ratio"] == pytest.approx(1, abs=1e-4)
     assert metrics["train/clip_share"] == 0
     assert 0 < metrics["rollout/reward"] < 1

@@ -1,4 +1,4 @@
-"""Shows the progress of jobs: moving bars on a terminal; elsewhere a line per finished thing, or per minute."""
+"""Shows the progress of jobs: moving bars on a terminal; elsewhere a line per finished thing."""
 
 from __future__ import annotations
 

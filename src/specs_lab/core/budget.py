@@ -18,8 +18,9 @@ class Budget:
     """Running totals of a stage; evaluation is not counted.
 
     Attributes:
-        parameters: Parameters that a token passes through (the language model with its output layer). Attention over
-            the context and the vision tower, which is run once a picture, are left out.
+        parameters: Parameters that a token passes through: the language model with its output layer, which counts for
+            prompt tokens too, though it is only run on completions. Attention over the context and the vision tower,
+            which is run once a picture, are left out.
         tokens: Tokens forwarded, padding excluded, by training, reference and sampling passes.
         flops: Estimated floating-point operations, 2 or 6 times parameters x tokens.
         generated_tokens: Tokens sampled.

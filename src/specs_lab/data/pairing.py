@@ -14,7 +14,7 @@ from specs_lab.rewards.format import follows
 from specs_lab.rewards.grader import grade
 
 Sample = Callable[[Sequence[Task], int], list[list[str]]]
-"""Samples so many responses to each task."""
+"""Samples so many responses to each task, or fewer where some are of no use."""
 
 _PROMPTS_AT_ONCE = 64
 

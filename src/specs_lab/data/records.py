@@ -26,7 +26,7 @@ class PairRecord:
         chosen: Preferred response.
         rejected: Other response.
         answer: Gold answer.
-        pollution: How the rejected side's form was spoiled.
+        pollution: How the rejected side's form was spoilt; ``own`` if it missed the format by itself.
         supplemented: Whether the chosen side's form had to be completed.
     """
 

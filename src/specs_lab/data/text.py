@@ -21,7 +21,8 @@ _TAG = re.compile(rf"</?(?:{'|'.join(_TAG_NAMES)})>")
 _LEAD_IN = re.compile(r"\s*reasoning\s*:", re.IGNORECASE)
 _CONNECTIVES = frozenset({"so", "the", "final", "thus", "therefore", "hence", "my"})
 _JOINT = " \t\r\n.,;:"
-_SENTENCE_END = re.compile(r"[.!?;]\s+")
+_SENTENCE_END = re.compile(r"[.!?;]\s+|\n+")
+_WORD = re.compile(r"\w+")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)", re.ASCII)
 
 
@@ -119,7 +120,9 @@ def consistent(reasoning: str, answer: str, kind: str | None = None) -> bool:
     """Whether the reasoning leads to the answer, by rule: stands in for the judge of SPECS, which is a model.
 
     Derivations pass through other numbers and words on the way, so only where they end counts. An integer must be the
-    last number of the reasoning. A choice's letter, or a word, must occur in its last sentence, as a whole word.
+    last number of the reasoning. A choice's letter, or a word, must occur as a whole word in its last sentence or line;
+    what is said about it there ("not A") is not understood, and a remark after the conclusion counts against it. A yes
+    or no may be put otherwise (true, false).
 
     Args:
         reasoning: The derivation.
@@ -140,5 +143,7 @@ def consistent(reasoning: str, answer: str, kind: str | None = None) -> bool:
         numbers = _NUMBER.findall(reasoning)
         return bool(numbers) and CANONICAL[kind](numbers[-1]) == wanted
     conclusion = _SENTENCE_END.split(reasoning.strip())[-1]
+    if kind == "boolean":
+        return any(CANONICAL[kind](word) == wanted for word in _WORD.findall(conclusion))
     text = conclusion if kind == "choice" else " ".join(conclusion.split()).casefold()
     return re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", text) is not None

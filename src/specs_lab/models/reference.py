@@ -15,7 +15,7 @@ class Reference(ABC):
     """A policy that never changes."""
 
     @abstractmethod
-    def logprobs(self, rows: Sequence[Row]) -> TokenLogprobs:
+    def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0) -> TokenLogprobs:
         """Log-probabilities as :meth:`VLM.logprobs`, without gradients."""
 
 
@@ -25,10 +25,10 @@ class FrozenCopy(Reference):
     def __init__(self, vlm: VLM) -> None:
         self._vlm = copy.deepcopy(vlm).requires_grad_(False)
 
-    def logprobs(self, rows: Sequence[Row]) -> TokenLogprobs:
+    def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0) -> TokenLogprobs:
         """Log-probabilities under the copy."""
         with self._vlm.inference():
-            return self._vlm.logprobs(rows)
+            return self._vlm.logprobs(rows, temperature=temperature)
 
 
 class AdapterOff(Reference):
@@ -37,10 +37,10 @@ class AdapterOff(Reference):
     def __init__(self, vlm: VLM) -> None:
         self._vlm = vlm
 
-    def logprobs(self, rows: Sequence[Row]) -> TokenLogprobs:
+    def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0) -> TokenLogprobs:
         """Log-probabilities with the adapter switched off."""
         with self._vlm.inference(), self._vlm.model.disable_adapter():
-            return self._vlm.logprobs(rows)
+            return self._vlm.logprobs(rows, temperature=temperature)
 
 
 def make_reference(vlm: VLM) -> Reference:

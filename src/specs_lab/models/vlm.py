@@ -282,7 +282,7 @@ class VLM(torch.nn.Module):
         tail = torch.arange(start, start + len(row.completion)).expand(3, -1)
         return torch.cat([row.prompt.position_ids, tail], dim=1)
 
-    def logprobs(self, rows: Sequence[Row], *, entropy: bool = False) -> TokenLogprobs:
+    def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0, entropy: bool = False) -> TokenLogprobs:
         """Log-probabilities of every completion token under the model.
 
         Logits exist at completion positions only; a completion's first token is scored from the prompt's last
@@ -290,6 +290,7 @@ class VLM(torch.nn.Module):
 
         Args:
             rows: B rows.
+            temperature: Logits are divided by it, as in sampling.
             entropy: Also return the entropy at each position (without gradient).
         """
         hidden = self.hidden_states(rows)
@@ -301,7 +302,7 @@ class VLM(torch.nn.Module):
         where = (torch.arange(len(rows))[:, None].expand_as(mask)[mask], (offsets[:, None] + steps[None])[mask])
         targets = torch.tensor([token for row in rows for token in row.completion], device=self.device)
         logits = self.core.lm_head(hidden[where]).float()
-        flat = torch.log_softmax(logits, dim=-1)
+        flat = torch.log_softmax(logits / temperature, dim=-1)
         mask = mask.to(self.device)
         picked = flat.gather(1, targets[:, None])[:, 0]
         logprobs = torch.zeros(mask.shape, device=self.device).masked_scatter(mask, picked)

@@ -39,7 +39,7 @@ class GRPOOptions(OptimiserOptions):
         kl_weight: Weight of the KL penalty (k3) towards the policy that the stage started from; 0 leaves it out.
         loss_norm: ``token``: mean over all tokens of the step. ``sequence``: mean over responses of their means.
         scale_advantages: Divide advantages by their group's standard deviation.
-        temperature: Of sampling.
+        temperature: Of sampling, and of the probabilities in the loss: what was sampled from is what is improved.
         max_new_tokens: Longest response; longer ones are cut and count as such.
         mixture: Cells (names in ``problems.cells``) that prompts come from, each with equal probability.
         log_every: Rollout metrics are written every so many steps.

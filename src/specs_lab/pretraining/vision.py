@@ -89,11 +89,11 @@ def train_vision(
         problems = [corpus.problem(step * options.batch_size + i) for i in range(options.batch_size)]
         pixels, grid = patchify(np.stack([np.asarray(p.image) for p in problems]), vlm.processor.image_processor)
         features = tower(torch.from_numpy(pixels).flatten(0, 1), grid_thw=torch.from_numpy(grid)).pooler_output
-        loss, *accuracies = heads(features, problems)
+        loss, cells, positions = heads(features, problems)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step(step)
-        history.append((accuracies[0], accuracies[1]))
+        history.append((cells, positions))
         if step % 100 == 99:
             report(step + 1, {"loss": loss.item(), **_means(history[-100:])})
     with torch.no_grad():

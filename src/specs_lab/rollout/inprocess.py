@@ -141,7 +141,7 @@ def _generate_batch(
 
 def _choose(vlm: VLM, logits: Tensor, temperature: float, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """Next tokens and their log-probabilities; placeholders of pictures are never sampled."""
-    logprobs = torch.log_softmax(logits, dim=-1)
+    logprobs = torch.log_softmax(logits / (temperature or 1.0), dim=-1)
     allowed = logits.clone()
     allowed[:, vlm.never_sampled] = -torch.inf
     chosen = pick(allowed, temperature, uniform)

@@ -30,8 +30,7 @@ class Completion:
 
     Attributes:
         token_ids: The response, including the end token if there is one.
-        logprobs: Log-probability of each token under the sampling model at temperature 1, the measure that training
-            uses.
+        logprobs: Log-probability of each token under the sampling model, at the temperature of sampling (greedy: 1).
         truncated: Whether the response was cut at ``max_new_tokens`` before it ended.
     """
 

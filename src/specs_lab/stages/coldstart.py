@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from lightning import Callback, LightningModule, Trainer
 from safetensors.torch import load_file, save_file
 
 from specs_lab.core.seeding import derive_seed
@@ -44,12 +47,11 @@ def run(context: StageContext) -> None:
     module = make_module(vlm, options, trainer.micro_batch_size)
     batches = ShuffledBatches(len(chosen), options.batch_size, options.steps, context.seed)
     references: list[tuple[float, float]] = [(float("nan"), float("nan"))] * len(chosen)
+    callbacks: list[Callback] = []
     if isinstance(options, DPOOptions):
         references, seconds = reference_logps(context, vlm, chosen, rejected, trainer.micro_batch_size)
-        visited = {i for batch in batches for i in batch}  # only these are charged for; the others serve other runs
-        share = len(visited) / len(chosen)
-        module.budget.forward(row_tokens([rows[i] for rows in (chosen, rejected) for i in visited]))
-        module.budget.seconds += share * seconds
+        tokens = [row_tokens(sides) for sides in zip(chosen, rejected, strict=True)]
+        callbacks.append(ReferenceCharge(batches, tokens, seconds / len(chosen)))
     pairs = [Pair(c, r, *reference) for c, r, reference in zip(chosen, rejected, references, strict=True)]
     with Measurements(context.folder) as measurements, open_loggers(context) as loggers:
         curve = CurveCallback(make_evaluator(context), measurements, options.eval_every, suite)
@@ -58,12 +60,39 @@ def run(context: StageContext) -> None:
             Items(len(pairs), pairs.__getitem__),
             batches,
             trainer=trainer,
-            callbacks=[StepRows(measurements.rows), curve],
+            callbacks=[*callbacks, StepRows(measurements.rows), curve],
             loggers=loggers,
             progress=context.progress,
             name=f"{context.name}: {type(module).__name__.removesuffix('Module')}",
         )
     save_model(vlm, context)
+
+
+class ReferenceCharge(Callback):
+    """Charges the reference pass of a pair to the step that first sees it.
+
+    The pass itself is made beforehand and shared by all arms. Charged all at once, it would put a method that needs a
+    reference behind at every step before the last pair has been seen.
+
+    Args:
+        batches: Indices of each step's pairs.
+        tokens: Tokens of both sides of each pair.
+        seconds: Wall time of a pair's pass.
+    """
+
+    def __init__(self, batches: Iterable[list[int]], tokens: Sequence[int], seconds: float) -> None:
+        self._batches = list(batches)
+        self._tokens, self._seconds = tokens, seconds
+        self._seen: set[int] = set()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Lightning's hook: before a step."""
+        if not isinstance(pl_module, TrainingModule):
+            raise TypeError(f"{type(pl_module).__name__} is no TrainingModule")
+        new = set(self._batches[batch_idx]) - self._seen
+        pl_module.budget.forward(sum(self._tokens[i] for i in new))
+        pl_module.budget.seconds += len(new) * self._seconds
+        self._seen |= new
 
 
 def make_module(vlm: VLM, options: ColdStartOptions, micro_batch_size: int) -> TrainingModule:

@@ -51,7 +51,7 @@ def run(context: StageContext) -> None:
 
 
 def make_sampler(vlm: VLM, sampling: Sampling, stream: str, batch_size: int) -> Sample:
-    """A function that samples responses, as text."""
+    """A function that samples responses, as text; those cut at their longest have no end to learn and are left out."""
 
     def sample(tasks: Sequence[Task], count: int) -> list[list[str]]:
         prompts = vlm.encode_prompts(
@@ -59,6 +59,6 @@ def make_sampler(vlm: VLM, sampling: Sampling, stream: str, batch_size: int) -> 
         )
         keys = [[f"{stream}/{task.id}/{k}" for k in range(count)] for task in tasks]
         made = generate(vlm, prompts, keys, sampling, batch_size=batch_size)
-        return [[vlm.decode(completion.token_ids) for completion in group] for group in made]
+        return [[vlm.decode(one.token_ids) for one in group if not one.truncated] for group in made]
 
     return sample

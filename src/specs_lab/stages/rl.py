@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
-from specs_lab.core.seeding import derive_seed
 from specs_lab.problems.sources.procedural import draw_mixed_task
 from specs_lab.stages.common import load_model, open_loggers, save_model, scorer
 from specs_lab.stages.context import StageContext
@@ -18,8 +15,9 @@ def run(context: StageContext) -> None:
     """Trains the input model by reinforcement learning with verifiable rewards."""
     options, trainer = context.options["rl"], context.options["trainer"]
     vlm = load_model(context.inputs["model"], trainer)
-    # Arms share their prompts and random numbers; zero and the final RL, whose options differ, do not.
-    stream = f"rl/{context.seed}/{derive_seed(*sorted(asdict(options).items()))}"
+    # Arms share prompts and random numbers, whatever their model, method and learning rate; the zero model's RL and the
+    # final one share them only if they draw from the same cells.
+    stream = f"rl/{context.seed}/{'+'.join(options.mixture)}"
     module = GRPOModule(
         vlm,
         options,

@@ -141,15 +141,15 @@ def line_up(scores: Sequence[Scores], steps: Sequence[int] = ()) -> Curves:
     if not scores:
         return Curves((), (), None, ())
     common = sorted(set.intersection(*({int(step) for step in one.steps} for one in scores)))
-    notes = [f"step {step} is not compared: not every arm evaluated it" for step in steps if step not in common]
-    chosen = tuple(step for step in steps if step in common) if steps else tuple(common[-1:])
+    notes = [f"step {step} is not compared: not every arm evaluated it" for step in sorted(set(steps) - set(common))]
+    chosen = tuple(step for step in common if step in steps) if steps else tuple(common[-1:])
     if not common:
         notes.append("no step was evaluated by every arm: nothing is compared at equal steps")
     flops = min((float(one.flops[-1].min()) for one in scores if _incomplete(one) is None), default=None)
     for one in scores:
         why = _incomplete(one)
         if why is None and flops is not None and compute_point(one, flops) is None:
-            why = "what it costs before its first step (the reference pass) is already more than the common compute"
+            why = "what it costs before its first step is already more than the common compute"
         if why:
             notes.append(f"{one.arm} is not compared at equal compute: {why}")
     return Curves(tuple(scores), chosen, flops, tuple(notes))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,9 @@ class Summary:
         }
 
 
-def summarise(sweep_dir: Path, job_dirs: Sequence[Path], *, steps: Sequence[int] = ()) -> Summary:
+def summarise(
+    sweep_dir: Path, job_dirs: Sequence[Path], *, steps: Sequence[int] = (), notes: Sequence[str] = ()
+) -> Summary:
     """Reads a sweep's jobs and writes what they found into the sweep's folder.
 
     Writes ``summary.csv``, ``summary.json`` and, where there is something to draw, ``curves.png``, ``curves.svg``,
@@ -87,12 +89,14 @@ def summarise(sweep_dir: Path, job_dirs: Sequence[Path], *, steps: Sequence[int]
         sweep_dir: The sweep's folder.
         job_dirs: Its jobs' folders.
         steps: Cold-start steps to compare arms at; by default the last one that all arms evaluated.
+        notes: What else a reader has to know, said first.
 
     Raises:
         UserError: If a job's record or an artifact is broken or gone.
     """
     sweep = load_sweep(job_dirs, SCORE_COLUMNS)
     summary = estimate(Path(sweep_dir), sweep, steps)
+    summary = replace(summary, notes=(*notes, *summary.notes))
     summary.folder.mkdir(parents=True, exist_ok=True)
     summary.table.to_csv(summary.folder / "summary.csv", index=False)
     text = json.dumps(summary.as_json(), indent=1, allow_nan=False)
@@ -183,10 +187,10 @@ def _place(row: Mapping[Hashable, Any]) -> str:
 def _notes(sweep: Sweep, evaluated: Sequence[Scores]) -> list[str]:
     """What weakens the evidence: failed jobs, missing pairs, and arms with few seeds."""
     notes = [f"job {job.name} failed: {job.error}" for job in sweep.failed]
-    constructions = select(sweep.stages, kind="construct").drop_duplicates("key")
-    for stage in constructions.to_dict(orient="records"):
-        if short := read_shortfall(Path(stage["folder"])):
-            notes.append(f"{stage['stage']} of {stage['arm']}, seed {stage['seed']}: only {short} could be made")
+    for _, users in select(sweep.stages, kind="construct").groupby("key", sort=False):
+        if short := read_shortfall(Path(users["folder"].iloc[0])):
+            arms = ", ".join(dict.fromkeys(users["arm"]))
+            notes.append(f"{arms}, seed {users['seed'].iloc[0]}: only {short} could be made")
     arms = [one for one in evaluated if one.stage not in (BASE_STAGE, ZERO_STAGE)]
     fewest: dict[str, int] = {}
     for one in arms:

@@ -118,7 +118,7 @@ def _trained_on(mixtures: Mapping[str, tuple[str, ...]], readings: Mapping[str, 
 
 def _where(summary: Summary) -> str:
     if not summary.curves.steps:
-        return "nothing (no cold start, or no step that all arms evaluated)"
+        return "no step (there is no cold start, or no such step that all arms evaluated)"
     return step_label(summary.curves.steps[-1])
 
 
@@ -136,8 +136,9 @@ def results_table(summary: Summary) -> Table:
     trained_on = _trained_on(summary.mixtures, summary.readings)
     caption = (
         f"% with 95 % intervals: {_INTERVAL}. Cold starts at {_where(summary)}. GF: raw, of format and of "
-        f"joint (format and answer right); {_cells(summary.readings)}.\nbase: the model that all start from. zero: RL "
-        f"from it without a cold start; its whole line is one model, after RL.{trained_on}"
+        f"joint (format and answer right); {_cells(summary.readings)}.\nbase: the model that all start from. zero: the "
+        "short RL run from it that helps to make the pairs; what RL without a cold start comes to is the arm "
+        f"coldstart=none.{trained_on}"
     )
     table = _table(
         "Cold start, then RL",
@@ -161,9 +162,9 @@ def results_table(summary: Summary) -> Table:
     for name, stage in (("zero", ZERO_STAGE), ("base", BASE_STAGE)):
         for arm in summary.table.loc[summary.table["stage"] == stage, "arm"].unique():
             reading = summary.readings.get(arm) or next(iter(summary.readings.values()))
-            after = _after_rl(look, arm, reading, stage) if name == "zero" else [_NOTHING] * 2
             label = name if arm == ALL_ARMS else f"{name} · {escape(arm)}"
-            table.add_row(f"[italic]{label}[/]", *_before_rl(look, arm, reading, stage, EVALUATION), *after)
+            cells = _before_rl(look, arm, reading, stage, EVALUATION)
+            table.add_row(f"[italic]{label}[/]", *cells, _NOTHING, _NOTHING)
     return table
 
 
@@ -206,12 +207,14 @@ def factor_table(summary: Summary) -> Table:
 
 
 def difference_table(summary: Summary) -> Table:
-    """Each arm minus the first arm, paired by problem and seed; an interval without 0 is evidence of a difference."""
+    """Each arm minus each before it (if those are many, the first only), paired by problem and seed."""
     steps = _steps(summary)
+    one_seed = not (summary.table["seeds"] > 1).any()
+    evidence = "evidence about these models, not about their methods: there is one seed" if one_seed else "evidence"
     table = _table(
         "Differences",
         "Percentage points with 95 % intervals, made as in the first table and paired by problem and seed. An interval "
-        "that leaves out 0 is evidence; but many comparisons are made, and none is corrected for.",
+        f"that leaves out 0 is {evidence}; and many comparisons are made, none of them corrected for.",
         [
             *(f"OOD format\n{step}" for step in steps),
             *(f"GF raw joint\n{step}" for step in steps),

@@ -108,11 +108,14 @@ class GRPOModule(TrainingModule):
 
     def _objective(self, part: Sequence[_Sampled]) -> Loss:
         rows = [sample.row for sample in part]
-        scored = self.vlm.logprobs(rows)
+        temperature = self.options.temperature  # the distribution that was sampled from is the one that is improved
+        scored = self.vlm.logprobs(rows, temperature=temperature)
         old = torch.zeros_like(scored.logprobs)
         for i, sample in enumerate(part):
             old[i, : len(sample.old_logprobs)] = torch.tensor(sample.old_logprobs, device=old.device)
-        reference = None if self.reference is None else self.reference.logprobs(rows).logprobs
+        reference = None
+        if self.reference is not None:
+            reference = self.reference.logprobs(rows, temperature=temperature).logprobs
         advantages = torch.tensor([sample.advantage for sample in part], device=old.device)
         return grpo_loss(
             RolloutLogprobs(scored.logprobs, old, scored.mask, reference),

@@ -19,12 +19,14 @@ class SelfDistillOptions:
     Attributes:
         pairs: How many pairs to make.
         coupling: ``decoupled``: both sides answer correctly and differ in form only. ``coupled``: the rejected side
-            answers wrongly as well.
+            answers wrongly as well. The base model's response is judged before its form is spoilt: of some pollutions
+            (``no_tags``) no grader could tell the answer any more.
         rejected_form: ``polluted`` (the paper's way): its form is spoilt in one of the ways of ``pollutions``. ``own``:
             it stays as the base model wrote it, and only responses that miss the format by themselves are used.
         pollutions: Relative weight of each way of spoiling the rejected side's form.
         supplement_format: Complete the form of correct chosen responses that lack it, instead of dropping them.
-        check_consistency: Drop chosen responses whose reasoning does not contain their answer.
+        check_consistency: Drop chosen responses whose reasoning does not end in their answer, see
+            :func:`specs_lab.data.text.consistent`.
         chosen_samples: Responses sampled from the chosen model for one prompt.
         rejected_samples: Responses sampled from the rejected model for one prompt.
         max_prompts_per_pair: Give up when more prompts than this, per wanted pair, have been tried.
@@ -47,11 +49,13 @@ class SelfDistillOptions:
     mixture: list[str] = field(default_factory=lambda: ["id"])
 
     def __post_init__(self) -> None:
+        unused = self.rejected_form == OWN and self.pollutions != dict.fromkeys(POLLUTIONS, 1.0)
         checks = (
             Checks()
             .at_least("pairs", self.pairs, 1)
             .one_of("coupling", self.coupling, ("decoupled", "coupled"))
             .one_of("rejected_form", self.rejected_form, ("polluted", OWN))
+            .that(not unused, "pollutions", f"is not used with rejected_form={OWN}", "leave it out")
             .at_least("chosen_samples", self.chosen_samples, 1)
             .at_least("rejected_samples", self.rejected_samples, 1)
             .at_least("max_prompts_per_pair", self.max_prompts_per_pair, 1)

@@ -1,7 +1,7 @@
 """Which way does the arrow point? Multiple choice; the options are shuffled.
 
-Each option is written before its letter: a model of this size reads on from a match, but learns to read back from one
-only after far more training.
+Each option is written before its letter, so that finding the letter is to read on from a match, not back from it. The
+base models read the direction but still find the letter in under half of the cases (see their cards).
 """
 
 from __future__ import annotations

@@ -1,0 +1,50 @@
+"""What the stage `coldstart` charges for, beside the steps themselves."""
+
+import pytest
+from lightning import Callback
+
+from specs_lab.models.vlm import Row
+from specs_lab.objectives.dpo import DPOOptions
+from specs_lab.stages.coldstart import ReferenceCharge
+from specs_lab.training.base import row_tokens
+from specs_lab.training.cold_start import DPOModule, Pair
+from specs_lab.training.fit import Items, ShuffledBatches, fit
+from specs_lab.training.options.trainer import TrainerOptions
+
+
+class Totals(Callback):
+    """The running totals before the first step and after each."""
+
+    def __init__(self) -> None:
+        self.flops: list[float] = []
+        self.tokens: list[int] = []
+
+    def on_train_start(self, trainer, pl_module) -> None:
+        self._note(pl_module)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self._note(pl_module)
+
+    def _note(self, module) -> None:
+        self.flops.append(module.budget.flops)
+        self.tokens.append(module.budget.tokens)
+
+
+def test_the_reference_pass_of_a_pair_is_charged_to_the_step_that_first_sees_it(toy_vlm, toy_rows):
+    rejected = [Row(row.prompt, row.completion[:3]) for row in toy_rows]
+    tokens = [row_tokens(sides) for sides in zip(toy_rows, rejected, strict=True)]
+    pairs = [Pair(*sides, -1.0, -1.0) for sides in zip(toy_rows, rejected, strict=True)]
+    batches = ShuffledBatches(len(pairs), 2, 4, seed=0)  # five pairs: the third step sees one again
+    module = DPOModule(toy_vlm, DPOOptions(steps=4, batch_size=2), 4)
+    totals = Totals()
+    charge = ReferenceCharge(batches, tokens, seconds=100.0)
+    fit(module, Items(len(pairs), pairs.__getitem__), batches, trainer=TrainerOptions(), callbacks=[charge, totals])
+
+    expected, seen = [0.0], set()
+    for batch in batches:
+        trained, first = sum(tokens[i] for i in batch), sum(tokens[i] for i in set(batch) - seen)
+        expected.append(expected[-1] + module.budget.parameters * (6 * trained + 2 * first))
+        seen |= set(batch)
+    assert totals.flops == pytest.approx(expected)
+    assert totals.tokens[-1] == sum(tokens) + sum(tokens[i] for batch in batches for i in batch)
+    assert 500 < module.budget.seconds < 560

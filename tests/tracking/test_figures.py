@@ -56,8 +56,17 @@ def test_the_users_matplotlib_settings_stay_theirs(summary, tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_an_arm_has_the_same_colour_in_every_figure(summary, tmp_path):
+    """The first arm of the RL figure is the second of the sweep when one without RL comes before it."""
+    arms = list(dict.fromkeys(summary.sweep.rows["arm"]))
+    alone, _ = draw_rl(summary.sweep.rows, tmp_path / "a", among=arms)
+    same, _ = draw_rl(summary.sweep.rows, tmp_path / "b")
+    shifted, _ = draw_rl(summary.sweep.rows, tmp_path / "c", among=["another", *arms])
+    assert alone.read_bytes() == same.read_bytes() != shifted.read_bytes()
+
+
 def test_more_arms_than_colours_are_told_apart_by_dashes():
-    styles = _styles([f"arm {i}" for i in range(2 * len(COLOURS))])
+    styles = _styles([f"arm {i}" for i in range(2 * len(COLOURS))]).values()
     assert len({(style["color"], str(style["linestyle"])) for style in styles}) == 2 * len(COLOURS)
 
 

@@ -81,7 +81,7 @@ def draw_curves(
     arms = list(dict.fromkeys(curves["arm"]))
     if not arms:
         return []
-    reading = readings[arms[0]]
+    reading, styles = readings[arms[0]], _styles(list(readings))
     panels = (
         (f"In distribution ({reading.id})", reading.id, metric),
         (f"Out of distribution ({reading.ood})", reading.ood, metric),
@@ -93,31 +93,32 @@ def draw_curves(
         for row, (column, scale, label) in zip(grid, along, strict=True):
             for axes, (title, cell, name) in zip(row, panels, strict=True):
                 lines = {arm: _curve(curves, readings[arm], arm, cell, name, column, scale) for arm in arms}
-                for line, style in zip(lines.values(), _styles(arms), strict=True):
+                for arm, line in lines.items():
+                    style = styles[arm]
                     axes.plot(line["x"], line["value"], marker="o", clip_on=False, **style)
                     axes.fill_between(line["x"], line["low"], line["high"], color=style["color"], alpha=0.14, lw=0)
                 base = _base(plain, reading, cell, name)
                 if base is not None:
                     axes.axhline(base, color=_FAINT, linestyle=(0, (1, 1.6)), linewidth=1.3)
                 ends = {
-                    arm: (line["x"].tolist()[-1], line["value"].tolist()[-1], style["color"])
-                    for (arm, line), style in zip(lines.items(), _styles(arms), strict=True)
-                    if len(line)
+                    arm: (line["value"].tolist()[-1], styles[arm]["color"]) for arm, line in lines.items() if len(line)
                 }
                 axes.set(ylim=(0, 100), xlim=(0, None), title=title if column == "step" else "", xlabel=label)
                 _label_ends(axes, ends, base)
             row[0].set_ylabel("format followed (%)" if metric == "format" else "format and answer right (%)")
-        figure.supxlabel(f"{_bands(curves)} Dotted: the base model.", x=0.01, ha="left", fontsize=8.5, color=_FAINT)
+        dotted = "" if _base(plain, reading, reading.id, metric) is None else " Dotted: the base model."
+        figure.supxlabel(f"{_bands(curves)}{dotted}", x=0.01, ha="left", fontsize=8.5, color=_FAINT)
         return _save(figure, path)
 
 
-def draw_rl(rows: pd.DataFrame, path: Path, stage: str = "final") -> list[Path]:
+def draw_rl(rows: pd.DataFrame, path: Path, stage: str = "final", *, among: Sequence[str] = ()) -> list[Path]:
     """Draws reward, format and accuracy of the rollouts along RL.
 
     Args:
         rows: Rows of a sweep, as in :class:`specs_lab.tracking.frames.Sweep`.
         path: Where to, without suffix.
         stage: The RL stage to draw.
+        among: All arms of the sweep, so that an arm has the same colour in every figure.
 
     Returns:
         The files; none if no such stage wrote rows.
@@ -127,10 +128,12 @@ def draw_rl(rows: pd.DataFrame, path: Path, stage: str = "final") -> list[Path]:
     if not arms:
         return []
     window = max(1, len(set(rows["step"])) // 8)
+    styles = _styles(list(dict.fromkeys([*among, *arms])))
     with _figure(1, 3, 3.6, share=False) as (figure, grid):
         for axes, (name, (title, scale, unit)) in zip(grid[0], _REWARDS.items(), strict=True):
             ends = {}
-            for arm, style in zip(arms, _styles(arms), strict=True):
+            for arm in arms:
+                style = styles[arm]
                 runs = select(rows, arm=arm, metric=name).pivot(index="step", columns="key", values="value")
                 if runs.empty:
                     continue
@@ -139,7 +142,7 @@ def draw_rl(rows: pd.DataFrame, path: Path, stage: str = "final") -> list[Path]:
                 axes.plot(steps, mean, clip_on=False, **style)
                 low, high = np.nanmin(smooth, axis=1), np.nanmax(smooth, axis=1)
                 axes.fill_between(steps, low, high, color=style["color"], alpha=0.14, lw=0)
-                ends[arm] = (steps[-1], mean[-1], style["color"])
+                ends[arm] = (float(mean[-1]), style["color"])
             axes.set(title=title, xlabel="RL steps", ylabel=unit, xlim=(0, None))
             axes.set_ylim(0, 100) if unit == "%" else axes.set_ylim(bottom=0)
             _label_ends(axes, ends)
@@ -171,12 +174,12 @@ def _save(figure: Figure, path: Path) -> list[Path]:
     return files
 
 
-def _styles(arms: Sequence[str]) -> list[dict[str, Any]]:
+def _styles(arms: Sequence[str]) -> dict[str, dict[str, Any]]:
     """A colour an arm; when colours run out they return dashed."""
-    return [
-        {"color": COLOURS[i % len(COLOURS)], "linestyle": _DASHES[i // len(COLOURS) % len(_DASHES)]}
-        for i in range(len(arms))
-    ]
+    return {
+        arm: {"color": COLOURS[i % len(COLOURS)], "linestyle": _DASHES[i // len(COLOURS) % len(_DASHES)]}
+        for i, arm in enumerate(arms)
+    }
 
 
 def _curve(
@@ -203,32 +206,25 @@ def _bands(curves: pd.DataFrame) -> str:
     return f"Bands: 95 % intervals over {spans[0]} seed{plural} and {spans[1]} problems a cell."
 
 
-def _label_ends(axes: Axes, lines: Mapping[str, tuple[float, float, str]], base: float | None = None) -> None:
-    """Names lines where they end: at the right edge, moved apart where names would overlap, or beside an earlier end.
+def _label_ends(axes: Axes, lines: Mapping[str, tuple[float, str]], base: float | None = None) -> None:
+    """Names lines at the right edge, at the height of their last point, moved apart where names would overlap.
 
     Args:
         axes: Where the lines are drawn; its limits are final.
-        lines: (x, y, colour) of the last point of each line, by name.
+        lines: (y, colour) of the last point of each line, by name.
         base: Height of the base model's line, if there is one.
     """
-    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    finite = {name: end for name, end in lines.items() if np.isfinite(end[1])}
-    early = {name: end for name, end in finite.items() if end[0] < left + 0.9 * (right - left)}
-    labels = [(y, name, colour) for name, (_, y, colour) in finite.items() if name not in early]
+    low, high = axes.get_ylim()
+    labels = [(y, name, colour) for name, (y, colour) in lines.items() if np.isfinite(y)]
     if base is not None:
         labels.append((base, "base", _FAINT))
     labels.sort()
     heights = _spread([(y - low) / (high - low) for y, _, _ in labels], gap=0.075)
-    places = [
-        ((1.0, height), "axes fraction", name, colour)
-        for height, (_, name, colour) in zip(heights, labels, strict=True)
-    ]
-    places += [((x, y), "data", name, colour) for name, (x, y, colour) in early.items()]
-    for place, coordinates, name, colour in places:
-        text = axes.annotate(
+    for height, (_, name, colour) in zip(heights, labels, strict=True):
+        axes.annotate(
             name,
-            xy=place,
-            xycoords=coordinates,
+            xy=(1.0, height),
+            xycoords="axes fraction",
             xytext=(5, 0),
             textcoords="offset points",
             color=colour,
@@ -237,14 +233,6 @@ def _label_ends(axes: Axes, lines: Mapping[str, tuple[float, float, str]], base:
             va="center",
             annotation_clip=False,
         )
-        text.set_path_effects(_halo())
-
-
-def _halo() -> list[Any]:
-    """Keeps a label readable on top of lines."""
-    from matplotlib.patheffects import withStroke
-
-    return [withStroke(linewidth=2.5, foreground="white")]
 
 
 def _spread(heights: Sequence[float], gap: float) -> list[float]:

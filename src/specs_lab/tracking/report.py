@@ -102,7 +102,7 @@ def summarise(
     text = json.dumps(summary.as_json(), indent=1, allow_nan=False)
     (summary.folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     draw_curves(summary.table, summary.readings, summary.folder / "curves")
-    draw_rl(sweep.rows, summary.folder / "rl")
+    draw_rl(sweep.rows, summary.folder / "rl", among=list(summary.readings))
     return summary
 
 

@@ -98,7 +98,7 @@ def summarise(
     summary = estimate(Path(sweep_dir), sweep, steps)
     summary = replace(summary, notes=(*notes, *summary.notes))
     summary.folder.mkdir(parents=True, exist_ok=True)
-    summary.table.to_csv(summary.folder / "summary.csv", index=False)
+    summary.table.to_csv(summary.folder / "summary.csv", index=False, float_format="%.8g")
     text = json.dumps(summary.as_json(), indent=1, allow_nan=False)
     (summary.folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     draw_curves(summary.table, summary.readings, summary.folder / "curves")

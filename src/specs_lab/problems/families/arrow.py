@@ -1,7 +1,7 @@
 """Which way does the arrow point? Multiple choice; the options are shuffled.
 
 Each option is written before its letter, so that finding the letter is to read on from a match, not back from it. The
-base models read the direction but still find the letter in under half of the cases (see their cards).
+built-in base models read the direction and still find the letter in about half of the cases only, see their cards.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ REQUIREMENTS := pyproject.toml setup.py
 
 # One environment, and tests that are parallel themselves.
 .NOTPARALLEL:
-.PHONY: study test lint types unit slow format clean
+.PHONY: study test lint types unit format clean
 
 study: $(VENV)/study.stamp  ## The study: three cold starts and none, compared. More overrides: make study ARGS="seed=0,1,2"
 	$(BIN)/python -m specs_lab.run -m coldstart=none,sft,dpo,hybrid $(ARGS)
@@ -25,10 +25,7 @@ types: $(VENV)/dev.stamp
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(VENV)/dev.stamp
-	$(BIN)/pytest -n $(WORKERS) -m "not slow" $(ARGS)
-
-slow: $(VENV)/dev.stamp  ## The tests that take more than a minute each
-	$(BIN)/pytest -m slow $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .

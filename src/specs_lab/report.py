@@ -50,7 +50,7 @@ def _report(arguments: argparse.Namespace) -> None:
         raise UserError([Fault(str(arguments.sweep), "there are no finished jobs in it", fix)])
     notes = []
     if arguments.arms:
-        if not arguments.out:
+        if not arguments.out or arguments.out.resolve() == arguments.sweep.resolve():
             fix = "give --out a folder of its own"
             raise UserError([Fault("--arms", "the summary of a part would replace that of the whole sweep", fix)])
         jobs = _of_arms(jobs, arguments.arms)

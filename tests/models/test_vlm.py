@@ -31,6 +31,18 @@ def test_logprobs_against_plain_forward(toy_vlm, toy_rows):
             assert_close(scored.logprobs[i, : len(row.completion)], _plain_logprobs(toy_vlm, row), atol=2e-5, rtol=0)
 
 
+def test_temperature_divides_the_logits(toy_vlm, toy_rows):
+    """Against the whole distribution: at T, each token's share is p^(1/T) over the sum of all of them."""
+    row = toy_rows[0]
+    prompt_end = len(row.prompt.token_ids) - 1
+    with torch.no_grad():
+        logits = toy_vlm.core.lm_head(toy_vlm.hidden_states([row])[0, prompt_end:]).double()
+        tempered = toy_vlm.logprobs([row], temperature=0.6).logprobs[0]
+    for i, token in enumerate(row.completion):
+        shares = torch.softmax(logits[i], 0) ** (1 / 0.6)
+        assert tempered[i].exp().item() == pytest.approx((shares[token] / shares.sum()).item(), rel=1e-4)
+
+
 def test_gradients_against_plain_forward(toy_vlm, toy_rows):
     row = toy_rows[1]
     weight = toy_vlm.core.model.language_model.layers[0].self_attn.q_proj.weight

@@ -139,6 +139,18 @@ def test_tables_show_every_step_that_was_asked_for(three_arms):
         assert f"]{value:+.1f}[" in list(column.cells)[1]
 
 
+def test_captions_explain_the_lines_that_are_there(sweep):
+    cold = sweep.measured("coldstart", "cold", lambda cell, step: 0.5, (0, 10), 1e9)
+    sweep.job("sft", 0, {"cold": ("coldstart", cold)})
+    caption = results_table(estimate(sweep.folder, load_sweep(sweep.jobs), resamples=100)).caption
+    assert "base:" not in caption
+    assert "zero:" not in caption
+    sweep.study("dpo", 0)
+    caption = results_table(estimate(sweep.folder, load_sweep(sweep.jobs), resamples=100)).caption
+    assert "base:" in caption
+    assert "zero:" in caption
+
+
 def test_one_seed_is_no_evidence_about_methods(sweep):
     sweep.study("sft", 0)
     sweep.study("dpo", 0)
@@ -203,7 +215,7 @@ def test_arms_with_different_seeds_are_named_and_not_compared(sweep):
 def test_the_captions_say_how_sure_a_reader_can_be(three_arms):
     text = " ".join(text_of(summarise(three_arms.folder, three_arms.jobs)).split())
     assert "Student's t over seeds" in text
-    assert "many comparisons are made, none of them corrected for" in text
+    assert "many comparisons are made, and none is corrected for" in text
     assert "jackknife" in json.loads((three_arms.folder / "summary.json").read_text())["interval"]
 
 

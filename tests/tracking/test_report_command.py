@@ -42,7 +42,8 @@ def test_arms_can_be_chosen_by_pattern(two_rates, tmp_path):
 def test_a_part_never_replaces_the_summary_of_the_whole(two_rates, capsys):
     main([str(two_rates.folder)])
     before = (two_rates.folder / "summary.csv").read_bytes()
-    assert "give --out" in refused([str(two_rates.folder), "--arms", "sft*"], capsys)
+    for out in ([], ["--out", str(two_rates.folder / ".." / two_rates.folder.name)]):
+        assert "give --out" in refused([str(two_rates.folder), "--arms", "sft*", *out], capsys)
     assert (two_rates.folder / "summary.csv").read_bytes() == before
 
 

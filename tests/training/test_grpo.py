@@ -90,14 +90,17 @@ def test_rows_without_advantage_are_counted_by_the_normalisation(toy_weights, ta
     )
 
 
-def test_kl_is_measured_against_the_start(toy_vlm, tasks):
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_kl_is_measured_against_the_start(toy_vlm, tasks, temperature):
     seen = []
 
     class Collect(Callback):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             seen.append(pl_module.step_metrics["train/kl"])
 
-    _train(toy_vlm, tasks, steps=3, kl_weight=0.1, lr=3e-3, warmup_steps=0, callbacks=[Collect()])
+    _train(
+        toy_vlm, tasks, temperature=temperature, steps=3, kl_weight=0.1, lr=3e-3, warmup_steps=0, callbacks=[Collect()]
+    )
     assert seen[0] == pytest.approx(0, abs=1e-6)
     assert seen[-1] > 1e-4
 

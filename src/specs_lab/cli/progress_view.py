@@ -1,4 +1,4 @@
-"""Shows the progress of jobs: moving bars on a terminal; elsewhere a line per finished thing."""
+"""Shows the progress of jobs: moving bars on a terminal; elsewhere lines of what is done."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def consistent(reasoning: str, answer: str, kind: str | None = None) -> bool:
     Derivations pass through other numbers and words on the way, so only where they end counts. An integer must be the
     last number of the reasoning. A choice's letter, or a word, must occur as a whole word in its last sentence or line;
     what is said about it there ("not A") is not understood, and a remark after the conclusion counts against it. A yes
-    or no may be put otherwise (true, false).
+    or no may be put otherwise (true, false), and a "not" before it is not understood either.
 
     Args:
         reasoning: The derivation.

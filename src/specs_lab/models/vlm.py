@@ -291,7 +291,7 @@ class VLM(torch.nn.Module):
         Args:
             rows: B rows.
             temperature: Logits are divided by it, as in sampling.
-            entropy: Also return the entropy at each position (without gradient).
+            entropy: Also return the entropy at each position, at this temperature (without gradient).
         """
         hidden = self.hidden_states(rows)
         lengths = torch.tensor([len(row.completion) for row in rows])

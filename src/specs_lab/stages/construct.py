@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 
 from specs_lab.core.errors import Fault, UserError
@@ -21,9 +22,11 @@ def run(context: StageContext) -> None:
     options, trainer = context.options["data"], context.options["trainer"]
     sampling = Sampling(temperature=options.temperature, max_new_tokens=options.max_new_tokens)
 
+    cut: Counter[str] = Counter()
+
     def sampler(side: str) -> Sample:
         vlm = load_model(context.inputs[side], trainer)
-        return make_sampler(vlm, sampling, f"{side}/{context.seed}", trainer.sample_batch_size)
+        return make_sampler(vlm, sampling, side, context.seed, trainer.sample_batch_size, cut)
 
     with (
         open_loggers(context) as loggers,
@@ -32,6 +35,7 @@ def run(context: StageContext) -> None:
         pairs, counts = build_pairs(
             options, context.options["problems"], sampler("chosen"), sampler("rejected"), context.seed, advance
         )
+        counts.update(cut)
         for logger in loggers:
             logger.log_metrics({f"pairs/{name}": count for name, count in counts.items()}, step=0)
     if not pairs:
@@ -50,15 +54,19 @@ def run(context: StageContext) -> None:
     (context.folder / "card.json").write_text(json.dumps(dict(sorted(counts.items())), indent=2) + "\n")
 
 
-def make_sampler(vlm: VLM, sampling: Sampling, stream: str, batch_size: int) -> Sample:
-    """A function that samples responses, as text; those cut at their longest have no end to learn and are left out."""
+def make_sampler(vlm: VLM, sampling: Sampling, side: str, seed: int, batch_size: int, cut: Counter[str]) -> Sample:
+    """A function that samples responses, as text, for one side of pairs.
+
+    Responses cut at their longest have no end to learn; they are left out and counted in ``cut``, as ``cut/<side>``.
+    """
 
     def sample(tasks: Sequence[Task], count: int) -> list[list[str]]:
         prompts = vlm.encode_prompts(
             [task.text for task in tasks], [task.problem.image for task in tasks], [task.problem.id for task in tasks]
         )
-        keys = [[f"{stream}/{task.id}/{k}" for k in range(count)] for task in tasks]
+        keys = [[f"{side}/{seed}/{task.id}/{k}" for k in range(count)] for task in tasks]
         made = generate(vlm, prompts, keys, sampling, batch_size=batch_size)
+        cut[f"cut/{side}"] += sum(completion.truncated for group in made for completion in group)
         return [[vlm.decode(one.token_ids) for one in group if not one.truncated] for group in made]
 
     return sample

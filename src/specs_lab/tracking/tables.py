@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from specs_lab.tracking.report import Summary
 
 _NOTHING = "[dim]-[/]"
-_MAX_COMPARED = 6
+_MAX_COMPARED = 15  # of six arms
 _INTERVAL = (
     "bootstrap over problems; with several seeds, half-width^2 = that of the bootstrap^2 + that of Student's t over "
     "seeds^2, clipped to possible values"
@@ -116,6 +116,20 @@ def _trained_on(mixtures: Mapping[str, tuple[str, ...]], readings: Mapping[str, 
     return f"\nFinal RL was trained on cells {cells} (training problems){untouched}."
 
 
+def _references(summary: Summary) -> str:
+    """What the lines below the arms are, where there are any."""
+    stages = set(summary.table["stage"])
+    lines = []
+    if BASE_STAGE in stages:
+        lines.append("base: the model that all start from.")
+    if ZERO_STAGE in stages:
+        lines.append(
+            "zero: a short RL run from it, of which the pairs are made; RL without a cold start, to compare the arms "
+            "with, is the arm coldstart=none."
+        )
+    return "\n" + " ".join(lines) if lines else ""
+
+
 def _where(summary: Summary) -> str:
     if not summary.curves.steps:
         return "no step (there is no cold start, or no such step that all arms evaluated)"
@@ -136,9 +150,7 @@ def results_table(summary: Summary) -> Table:
     trained_on = _trained_on(summary.mixtures, summary.readings)
     caption = (
         f"% with 95 % intervals: {_INTERVAL}. Cold starts at {_where(summary)}. GF: raw, of format and of "
-        f"joint (format and answer right); {_cells(summary.readings)}.\nbase: the model that all start from. zero: the "
-        "short RL run from it that helps to make the pairs; what RL without a cold start comes to is the arm "
-        f"coldstart=none.{trained_on}"
+        f"joint (format and answer right); {_cells(summary.readings)}.{_references(summary)}{trained_on}"
     )
     table = _table(
         "Cold start, then RL",
@@ -191,7 +203,8 @@ def factor_table(summary: Summary) -> Table:
     caption = (
         "Equal compute: "
         + ("none" if flops is None else f"{flops:.3g} FLOPs of the cold start, interpolated")
-        + ". raw: of scores; gain: of gains over the base model, undefined where one is negative (summary.csv has it)."
+        + ". raw: of scores; gain: of gains over the base model, undefined where one is negative (summary.csv has it); "
+        "an interval is undefined where one of its resamples is."
     )
     metrics = [f"gf_{of}_{kind}" for of in ("format", "joint") for kind in ("raw", "gain")]
     heads = ["at", "raw\nformat", "gain\nformat", "raw\njoint", "gain\njoint"]
@@ -209,12 +222,14 @@ def factor_table(summary: Summary) -> Table:
 def difference_table(summary: Summary) -> Table:
     """Each arm minus each before it (if those are many, the first only), paired by problem and seed."""
     steps = _steps(summary)
+    flops = summary.curves.flops
+    compute = "" if flops is None else f" = compute: at {flops:.3g} FLOPs of the cold start."
     one_seed = not (summary.table["seeds"] > 1).any()
     evidence = "evidence about these models, not about their methods: there is one seed" if one_seed else "evidence"
     table = _table(
         "Differences",
         "Percentage points with 95 % intervals, made as in the first table and paired by problem and seed. An interval "
-        f"that leaves out 0 is {evidence}; and many comparisons are made, none of them corrected for.",
+        f"that leaves out 0 is {evidence}; but many comparisons are made, and none is corrected for.{compute}",
         [
             *(f"OOD format\n{step}" for step in steps),
             *(f"GF raw joint\n{step}" for step in steps),

@@ -80,8 +80,8 @@ def test_not_a_number_is_never_valid(check):
 
 
 @pytest.mark.parametrize("cls", [SFTOptions, DPOOptions, HybridOptions, GRPOOptions])
-def test_defaults_of_every_method_are_valid(cls: type):
-    cls()
+def test_defaults_of_every_method_are_valid_and_stay_so_when_written_out(cls: type):
+    assert cls(**vars(cls())) == cls()
 
 
 @pytest.mark.parametrize("cls", [SFTOptions, DPOOptions, HybridOptions, GRPOOptions])

@@ -108,8 +108,10 @@ def test_order_and_overlap_of_names_do_not_matter(of_package: OfPackage) -> None
 
 
 def test_modules_are_not_imported(of_package: OfPackage) -> None:
+    before = set(sys.modules)
     of_package({"__init__.py": "", "broken.py": "raise SystemExit", "deep/__init__.py": "raise SystemExit"})
     of_package({"__init__.py": "", "deep/__init__.py": "raise SystemExit", "deep/a.py": ""}, "deep.a")
+    assert [name for name in set(sys.modules) - before if name.endswith((".broken", ".deep", ".a"))] == []
 
 
 def test_a_zipped_package_has_the_fingerprint_of_its_folder(of_package: OfPackage) -> None:

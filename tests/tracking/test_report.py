@@ -134,6 +134,10 @@ def test_tables_show_every_step_that_was_asked_for(three_arms):
         row = 6 + ats.index(f"step {step}")
         value = 100 * select(shown, versus="")["value"].item()
         assert f"]{value:.1f}[" in list(factors.columns[4].cells)[row]
+        right = select(
+            summary.table, arm="hybrid", at="equal steps", step=step, metric="accuracy", cell="ood", versus=""
+        )
+        assert f"]{100 * right['value'].item():.1f}[" in list(factors.columns[7].cells)[row]
         value = 100 * select(shown, versus="sft")["value"].item()
         column = differences.columns[heads.index(f"GF raw joint\nstep {step}")]
         assert f"]{value:+.1f}[" in list(column.cells)[1]

@@ -198,23 +198,27 @@ def _after_rl(look: _Look, arm: str, reading: Reading, stage: str) -> list[str]:
 
 
 def factor_table(summary: Summary) -> Table:
-    """The Generalization Factor of cold starts: raw and gain, at equal steps (each that was asked for) and compute."""
+    """The Generalization Factor of cold starts, raw and gain, at equal steps (each that was asked for) and compute.
+
+    Beside it the accuracy, as format can be bought with it.
+    """
     flops = summary.curves.flops
     caption = (
         "Equal compute: "
         + ("none" if flops is None else f"{flops:.3g} FLOPs of the cold start, interpolated")
         + ". raw: of scores; gain: of gains over the base model, undefined where one is negative (summary.csv has it); "
-        "an interval is undefined where one of its resamples is."
+        "an end of an interval is undefined where resamples are."
     )
     metrics = [f"gf_{of}_{kind}" for of in ("format", "joint") for kind in ("raw", "gain")]
-    heads = ["at", "raw\nformat", "gain\nformat", "raw\njoint", "gain\njoint"]
-    table = _table("Generalization Factor after the cold start", caption, heads)
+    heads = ["at", "raw\nformat", "gain\nformat", "raw\njoint", "gain\njoint", "ID\naccuracy", "OOD\naccuracy"]
+    table = _table("Generalization Factor and accuracy after the cold start", caption, heads)
     look = _Look(summary.table)
     for arm, stage in _cold_stages(summary).items():
         reading = summary.readings[arm]
         both = f"{reading.id} + {reading.ood}"
         for i, at in enumerate((*_steps(summary), EQUAL_COMPUTE)):
             cells = [look.cell(arm, stage, at, both, metric) for metric in metrics]
+            cells += [look.cell(arm, stage, at, cell, "accuracy") for cell in (reading.id, reading.ood)]
             table.add_row("" if i else escape(arm), at, *cells)
     return table
 

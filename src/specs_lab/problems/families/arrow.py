@@ -1,7 +1,7 @@
 """Which way does the arrow point? Multiple choice; the options are shuffled.
 
 Each option is written before its letter, so that finding the letter is to read on from a match, not back from it. It is
-the hardest family for the built-in base models, see their cards.
+the hardest family for the `small` base models, see their cards.
 """
 
 from __future__ import annotations

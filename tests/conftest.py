@@ -88,7 +88,7 @@ def toy_prompts(toy_vlm, toy_problems):
 @pytest.fixture
 def toy_rows(toy_vlm, toy_prompts, toy_problems):
     """Prompts with correct responses of varied length."""
-    from specs_lab.models.vlm import Row
+    from specs_lab.models.prompts import Row
 
     texts = [f"<think> {p.reasoning} </think> <answer> {p.answer} </answer>" for p in toy_problems]
     return [Row(p, c) for p, c in zip(toy_prompts, toy_vlm.encode_completions(texts), strict=True)]

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from specs_lab.models.vlm import VLM, Row
+from specs_lab.models.prompts import Row
+from specs_lab.models.vlm import VLM
 
 
 def _plain_logprobs(vlm, row):
@@ -15,8 +16,7 @@ def _plain_logprobs(vlm, row):
     logits = vlm.model(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
-        pixel_values=row.prompt.pixel_values,
-        image_grid_thw=row.prompt.grid_thw,
+        **row.prompt.vision,
         mm_token_type_ids=(ids == vlm.image_id).int(),
     ).logits
     start = len(row.prompt.token_ids) - 1
@@ -34,9 +34,8 @@ def test_logprobs_against_plain_forward(toy_vlm, toy_rows):
 def test_temperature_divides_the_logits(toy_vlm, toy_rows):
     """Against the whole distribution: at T, each token's share is p^(1/T) over the sum of all of them."""
     row = toy_rows[0]
-    prompt_end = len(row.prompt.token_ids) - 1
     with torch.no_grad():
-        logits = toy_vlm.core.lm_head(toy_vlm.hidden_states([row])[0, prompt_end:]).double()
+        logits = toy_vlm.logits(toy_vlm.completion_states([row])).double()
         tempered = toy_vlm.logprobs([row], temperature=0.6).logprobs[0]
     for i, token in enumerate(row.completion):
         shares = torch.softmax(logits[i], 0) ** (1 / 0.6)
@@ -72,14 +71,16 @@ def test_empty_completion_scores_nothing_and_stays_finite(toy_vlm, toy_rows):
     assert all(torch.isfinite(p.grad).all() for p in toy_vlm.parameters() if p.grad is not None)
 
 
-def test_entropy_against_definition(toy_vlm, toy_rows):
+def test_entropy_and_nucleus_against_definition(toy_vlm, toy_rows):
     with torch.no_grad():
-        scored = toy_vlm.logprobs(toy_rows[:1], entropy=True)
-        hidden = toy_vlm.hidden_states(toy_rows[:1])
-        start = len(toy_rows[0].prompt.token_ids) - 1
-        logits = toy_vlm.core.lm_head(hidden[0, start:-1])
-    expected = torch.distributions.Categorical(logits=logits).entropy()
-    assert_close(scored.entropy[0], expected, atol=1e-5, rtol=1e-5)
+        scored = toy_vlm.logprobs(toy_rows[:2], spread=True, temperature=0.7)
+        logits = toy_vlm.logits(toy_vlm.completion_states(toy_rows[:2])) / 0.7
+    assert_close(scored.entropy[scored.mask], torch.distributions.Categorical(logits=logits).entropy())
+    for probabilities, size in zip(torch.softmax(logits, -1), scored.nucleus[scored.mask], strict=True):
+        largest = sorted(probabilities.tolist(), reverse=True)
+        assert sum(largest[: int(size)]) >= 0.95 > sum(largest[: int(size) - 1])
+    assert not scored.entropy[~scored.mask].any()
+    assert not scored.nucleus[~scored.mask].any()
 
 
 def test_pictures_matter_and_belong_to_their_row(toy_vlm, toy_rows):
@@ -98,7 +99,7 @@ def test_pictures_matter_and_belong_to_their_row(toy_vlm, toy_rows):
 def _with_picture_of(prompt, other):
     from dataclasses import replace
 
-    return replace(prompt, pixel_values=other.pixel_values, key=other.key)
+    return replace(prompt, vision=other.vision, key=other.key)
 
 
 def test_frozen_features_are_computed_once(toy_vlm, toy_prompts, monkeypatch):
@@ -109,13 +110,15 @@ def test_frozen_features_are_computed_once(toy_vlm, toy_prompts, monkeypatch):
 
     monkeypatch.setattr(toy_vlm.core, "get_image_features", fail)
     again = toy_vlm.image_features(toy_prompts)
-    assert [f.shape for f in again] == [(16, 96)] * len(toy_prompts)
+    assert [f.shape for (f,) in again] == [(16, 96)] * len(toy_prompts)
 
 
-def test_feature_cache_is_bounded_and_forgets_oldest_first(toy_vlm, toy_prompts):
-    vlm = VLM(toy_vlm.model, toy_vlm.processor, feature_cache_size=2)
+def test_feature_cache_is_bounded_in_memory(toy_vlm, toy_prompts):
+    picture = 16 * 96 * 4
+    vlm = VLM(toy_vlm.model, toy_vlm.processor, feature_cache_bytes=2 * picture)
     vlm.image_features(toy_prompts)
-    assert list(vlm._features.items) == [p.key for p in toy_prompts[-2:]]
+    assert [p.key in vlm._features for p in toy_prompts] == [False] * (len(toy_prompts) - 2) + [True] * 2
+    assert vlm._features.bytes == 2 * picture
 
 
 def test_trainable_tower_gets_gradients_and_is_not_cached(toy_vlm, toy_rows):
@@ -123,7 +126,7 @@ def test_trainable_tower_gets_gradients_and_is_not_cached(toy_vlm, toy_rows):
     vlm = VLM(toy_vlm.model, toy_vlm.processor, freeze_vision=False)
     vlm.logprobs(toy_rows[:2]).logprobs.sum().backward()
     assert vlm.core.model.visual.patch_embed.proj.weight.grad.abs().sum() > 0
-    assert not vlm._features.items
+    assert not len(vlm._features)
 
 
 def test_placeholders_equal_features(toy_vlm, toy_prompts, monkeypatch):
@@ -154,7 +157,7 @@ def test_end_token_is_part_of_the_completion(toy_vlm):
 def test_pictures_of_other_sizes_go_through_the_image_processor(toy_vlm):
     prompts = toy_vlm.encode_prompts(["a", "b"], [Image.new("RGB", (64, 64)), Image.new("RGB", (100, 80))], ["x", "y"])
     for prompt in prompts:
-        features = int(prompt.grid_thw.prod()) // 4
+        features = int(prompt.vision["image_grid_thw"].prod()) // 4
         assert (prompt.token_ids == toy_vlm.image_id).sum() == features
 
 

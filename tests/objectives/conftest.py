@@ -21,10 +21,16 @@ class Batch:
         """The response tokens of each row, as lists of floats."""
         return [row[keep].tolist() for row, keep in zip(which, self.mask, strict=True)]
 
+    @property
+    def counts(self) -> dict:
+        """Of all units; responses may have 7 tokens."""
+        count = float(len(self.mask))
+        return {"token": float(self.mask.sum()), "sequence": count, "capacity": count * 7}
+
 
 @pytest.fixture
 def batch() -> Batch:
-    """Six responses of 0 to 5 tokens; the third is empty."""
+    """Six responses of 0 to 5 tokens; the second is a single token, the third is empty."""
     generator = torch.Generator().manual_seed(0)
     lengths = torch.tensor([5, 1, 0, 3, 2, 4])
     mask = torch.arange(5)[None] < lengths[:, None]

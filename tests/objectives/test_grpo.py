@@ -1,37 +1,42 @@
-"""Group relative policy optimisation against loops over floats and worked values."""
+"""Group relative policy optimisation and its variants against loops over floats and worked values."""
 
 import math
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from torch import Tensor
 
-from specs_lab.objectives.grpo import (
-    LOSS_NORMS,
-    RolloutLogprobs,
-    group_advantages,
-    grpo_loss,
-    kl_k3,
-    zero_variance,
-)
+from specs_lab.core.options import InvalidOption
+from specs_lab.objectives.grpo import LOSS_NORMS, RATIO_LEVELS, GRPOOptions, RolloutLogprobs, grpo_loss
+from specs_lab.objectives.kl import KL_ESTIMATORS, KL_GRADIENTS
 
 norms = pytest.mark.parametrize("norm", LOSS_NORMS)
+levels = pytest.mark.parametrize("level", RATIO_LEVELS)
+PENALTIES = [
+    {},
+    *({"kl_weight": 0.3, "kl_estimator": e, "kl_gradient": g} for e in KL_ESTIMATORS for g in KL_GRADIENTS),
+]
+penalties = pytest.mark.parametrize("penalty", PENALTIES, ids=lambda penalty: "-".join(map(str, penalty.values())))
 LOW, HIGH = 0.2, 0.28
 
 
-def rollout_of(batch, **changes: torch.Tensor) -> RolloutLogprobs:
+def options_of(norm: str = "token", level: str = "token", **settings) -> GRPOOptions:
+    return GRPOOptions(**{"clip_low": LOW, "clip_high": HIGH, "loss_norm": norm, "ratio_level": level, **settings})
+
+
+def rollout_of(batch, **changes: Tensor) -> RolloutLogprobs:
     return replace(RolloutLogprobs(batch.policy, batch.old, batch.mask, batch.reference), **changes)
 
 
-def value_of(rollout: RolloutLogprobs, advantages: torch.Tensor, *, norm: str = "token", kl: float = 0.0):
-    counts = {"token": float(rollout.mask.sum()), "sequence": float(len(advantages))}
-    loss = grpo_loss(rollout, advantages, clip_low=LOW, clip_high=HIGH, kl_weight=kl, loss_norm=norm)
-    return loss.normalised(counts)  # pyright: ignore[reportArgumentType]
+def value_of(rollout: RolloutLogprobs, advantages: Tensor, options: GRPOOptions) -> Tensor:
+    rows = float(len(advantages))
+    counts = {"token": float(rollout.mask.sum()), "sequence": rows, "capacity": rows * 7}
+    return grpo_loss(rollout, advantages, options).normalised(counts)  # pyright: ignore[reportArgumentType]
 
 
-def naive(batch, norm: str, kl_weight: float) -> float:
+def naive(batch, options: GRPOOptions) -> float:
     """The loss of a whole step, token by token."""
     rows = []
     columns = zip(
@@ -43,50 +48,67 @@ def naive(batch, norm: str, kl_weight: float) -> float:
     )
     for policy, old, reference, advantage in columns:
         losses = []
+        mean = sum(p - o for p, o in zip(policy, old, strict=True)) / max(len(policy), 1)
         for p, o, q in zip(policy, old, reference, strict=True):
-            ratio = math.exp(p - o)
-            clipped = min(max(ratio, 1 - LOW), 1 + HIGH)
-            k3 = math.exp(q - p) - (q - p) - 1
-            losses.append(-min(ratio * advantage, clipped * advantage) + kl_weight * k3)
+            ratio = math.exp(p - o if options.ratio_level == "token" else mean)
+            clipped = min(max(ratio, 1 - options.clip_low), 1 + options.clip_high)
+            kl = {"k1": p - q, "k2": (p - q) ** 2 / 2, "k3": math.exp(q - p) - (q - p) - 1}[options.kl_estimator]
+            if options.kl_gradient == "unbiased":
+                kl *= math.exp(p - o)
+            losses.append(-min(ratio * advantage, clipped * advantage) + options.kl_weight * kl)
         rows.append(losses)
-    if norm == "token":
-        return sum(sum(row) for row in rows) / sum(len(row) for row in rows)
-    return sum(sum(row) / len(row) for row in rows if row) / len(rows)
+    match options.loss_norm:
+        case "token":
+            return sum(sum(row) for row in rows) / sum(len(row) for row in rows)
+        case "sequence":
+            return sum(sum(row) / len(row) for row in rows if row) / len(rows)
+        case _:
+            return sum(sum(row) for row in rows) / (len(rows) * 7)
 
 
 @norms
-@pytest.mark.parametrize("kl", [0.0, 0.3])
-def test_against_naive_twin(batch, norm: str, kl: float):
-    found = value_of(rollout_of(batch), batch.advantages, norm=norm, kl=kl)
-    assert found.item() == pytest.approx(naive(batch, norm, kl), rel=1e-12)
+@levels
+@penalties
+def test_against_naive_twin(batch, norm: str, level: str, penalty: dict):
+    options = options_of(norm, level, **penalty)
+    found = value_of(rollout_of(batch), batch.advantages, options)
+    assert found.item() == pytest.approx(naive(batch, options), rel=1e-12)
 
 
 @norms
-def test_what_stands_in_the_padding_does_not_matter(batch, norm: str):
+@levels
+@penalties
+def test_what_stands_in_the_padding_does_not_matter(batch, norm: str, level: str, penalty: dict):
     rubbish = [
         torch.cat([torch.where(batch.mask, x, torch.full_like(x, fill)), torch.full((6, 2), fill)], dim=1)
-        for x, fill in ((batch.policy, 900.0), (batch.old, -900.0), (batch.reference, -900.0))
+        for x, fill in ((batch.policy, 900.0), (batch.old, -900.0), (batch.reference, math.nan))
     ]
     mask = torch.cat([batch.mask, torch.zeros(6, 2, dtype=torch.bool)], dim=1)
-    wide = RolloutLogprobs(rubbish[0], rubbish[1], mask, rubbish[2])
-    expected = value_of(rollout_of(batch), batch.advantages, norm=norm, kl=0.3)
-    assert value_of(wide, batch.advantages, norm=norm, kl=0.3).item() == pytest.approx(expected.item(), rel=1e-12)
+    policy = rubbish[0].requires_grad_()
+    wide = RolloutLogprobs(policy, rubbish[1], mask, rubbish[2])
+    options = options_of(norm, level, **penalty)
+    expected, found = (value_of(rollout, batch.advantages, options) for rollout in (rollout_of(batch), wide))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-12)
+    (gradient,) = torch.autograd.grad(found, policy)
+    assert not gradient[~mask].any()
+    assert torch.isfinite(gradient).all()
 
 
 @norms
+@levels
+@penalties
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_micro_batches_do_not_matter(batch, norm: str, size: int):
-    counts = {"token": float(batch.mask.sum()), "sequence": 6.0}
-    settings = {"clip_low": LOW, "clip_high": HIGH, "kl_weight": 0.3, "loss_norm": norm}
+def test_micro_batches_do_not_matter(batch, norm: str, level: str, penalty: dict, size: int):
+    options = options_of(norm, level, **penalty)
     columns = (batch.policy, batch.old, batch.mask, batch.reference, batch.advantages)
     summed = sum(
-        grpo_loss(RolloutLogprobs(*part[:4]), part[4], **settings).normalised(counts).item()
+        grpo_loss(RolloutLogprobs(*part[:4]), part[4], options).normalised(batch.counts).item()
         for part in zip(*(column.split(size) for column in columns), strict=True)
     )
-    whole = value_of(rollout_of(batch), batch.advantages, norm=norm, kl=0.3)
-    assert summed == pytest.approx(whole.item(), rel=1e-12)
+    assert summed == pytest.approx(value_of(rollout_of(batch), batch.advantages, options).item(), rel=1e-12)
 
 
+@levels
 @pytest.mark.parametrize(
     ("ratio", "advantage", "loss", "gradient"),
     [
@@ -100,141 +122,197 @@ def test_micro_batches_do_not_matter(batch, norm: str, size: int):
         (1.5, 0.0, 0.0, 0.0),
     ],
 )
-def test_clipping_by_hand_for_both_signs_of_the_advantage(ratio: float, advantage: float, loss: float, gradient: float):
-    """One token; the gradient is with respect to its log-probability, ratio * -advantage where it is not clipped."""
+def test_clipping_by_hand_for_both_signs_of_the_advantage(
+    level: str, ratio: float, advantage: float, loss: float, gradient: float
+):
+    """One token, whose ratio is the response's too; the gradient is that with respect to its log-probability, ratio *
+    -advantage where it is not clipped."""
     old = torch.tensor([[-1.0]], dtype=torch.float64)
     policy = (old + math.log(ratio)).requires_grad_()
     rollout = RolloutLogprobs(policy, old, old < 0)
-    found = value_of(rollout, torch.tensor([advantage], dtype=torch.float64))
+    found = value_of(rollout, torch.tensor([advantage], dtype=torch.float64), options_of(level=level))
     (slope,) = torch.autograd.grad(found, policy)
     assert (found.item(), slope.item()) == (pytest.approx(loss), pytest.approx(gradient))
 
 
 def test_metrics_by_hand():
-    """Two tokens with ratios 1 and 2 and a positive advantage: one of two is clipped, the mean ratio is 1.5."""
-    old = torch.full((1, 2), -3.0, dtype=torch.float64)
-    policy = old + torch.tensor([[0.0, math.log(2)]])
-    loss = grpo_loss(
-        RolloutLogprobs(policy, old, old < 0, policy), torch.ones(1), clip_low=LOW, clip_high=HIGH, kl_weight=0.1
-    )
+    """Two tokens with ratios 1 and 2 and a positive advantage: one of two is clipped, the mean ratio is 1.5. Three with
+    0.5, 2, 1 and a negative one: one is clipped, from below; the mean is 7 / 6. Log-ratios to the reference are 0."""
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    old = torch.full((2, 3), -3.0, dtype=torch.float64)
+    policy = old + torch.tensor([[1.0, 2.0, 9.0], [0.5, 2.0, 1.0]], dtype=torch.float64).log()
+    rollout = RolloutLogprobs(policy, old, mask, policy)
+    loss = grpo_loss(rollout, torch.tensor([1.0, -1.0]), options_of(kl_weight=0.1))
     assert {name: value.item() for name, value in loss.metrics.items()} == pytest.approx(
-        {"clip_share": 0.5, "ratio": 1.5, "kl": 0.0}
+        {
+            "clip_share": 1 / 2 + 1 / 3,
+            "clip_share_high": 1 / 2,
+            "clip_share_low": 1 / 3,
+            "ratio": 1.5 + 3.5 / 3,
+            "kl": 0.0,
+        }
     )
+    whole = grpo_loss(rollout, torch.tensor([1.0, -1.0]), options_of(level="sequence")).metrics
+    assert whole["ratio"].item() == pytest.approx(math.sqrt(2) + 1)
+    assert (whole["clip_share_high"].item(), whole["clip_share_low"].item()) == (1, 0)
+
+
+@penalties
+def test_the_kl_metric_is_the_value_of_the_penalty(batch, penalty: dict):
+    """Without advantages and with sequence means, the loss is the penalty alone."""
+    loss = grpo_loss(rollout_of(batch), torch.zeros(6), options_of("sequence", **penalty))
+    value = loss.normalised(batch.counts).item()
+    assert ("kl" in loss.metrics) == bool(penalty)
+    assert value == pytest.approx(0.3 * loss.metrics["kl"].item() / 6 if penalty else 0.0)
 
 
 @norms
-@pytest.mark.parametrize("kl", [0.0, 0.3])
-def test_the_gradient_is_that_of_the_value_and_stays_off_the_padding(batch, norm: str, kl: float):
+@levels
+@pytest.mark.parametrize("penalty", [p for p in PENALTIES if p.get("kl_gradient") != "unbiased"])
+def test_the_gradient_is_that_of_the_value(batch, norm: str, level: str, penalty: dict):
     """Every ratio is away from the corners of the clip range, where there is no gradient to check."""
-    ratios = (batch.policy - batch.old).exp()[batch.mask]
+    gaps = batch.policy - batch.old
+    means = gaps.sum(-1) / batch.mask.sum(-1).clamp(min=1)
+    ratios = (gaps[batch.mask] if level == "token" else means).exp()
     assert min((ratios - (1 - LOW)).abs().min(), (ratios - (1 + HIGH)).abs().min()) > 1e-4
-    policy = batch.policy.clone().requires_grad_()
-
-    def value(x: torch.Tensor) -> torch.Tensor:
-        return value_of(rollout_of(batch, policy=x), batch.advantages, norm=norm, kl=kl)
-
-    assert torch.autograd.gradcheck(value, policy)
-    (gradient,) = torch.autograd.grad(value(policy), policy)
-    assert not gradient[~batch.mask].any()
+    policy, options = batch.policy.clone().requires_grad_(), options_of(norm, level, **penalty)
+    assert torch.autograd.gradcheck(lambda x: value_of(rollout_of(batch, policy=x), batch.advantages, options), policy)
 
 
 @norms
+@pytest.mark.parametrize("estimator", KL_ESTIMATORS)
+def test_the_unbiased_penalty_pulls_each_token_by_its_ratio_times_its_log_ratio(batch, norm: str, estimator: str):
+    """Without advantages the gradient is weight * r * (p - q), over what the normalisation divides by."""
+    policy = batch.policy.clone().requires_grad_()
+    options = options_of(norm, kl_weight=0.3, kl_estimator=estimator, kl_gradient="unbiased")
+    (found,) = torch.autograd.grad(value_of(rollout_of(batch, policy=policy), torch.zeros(6), options), policy)
+    lengths = batch.mask.sum(-1, keepdim=True).clamp(min=1)
+    count = {"token": batch.mask.sum(), "sequence": lengths * 6, "capacity": 6 * 7}[norm]
+    pull = (batch.policy - batch.old).exp() * (batch.policy - batch.reference) * batch.mask
+    assert torch.allclose(found, 0.3 * pull / count, rtol=1e-12, atol=0)
+
+
+@norms
+@levels
+@penalties
 @pytest.mark.parametrize("width", [0, 3])
-def test_nothing_but_empty_responses_is_zero_with_finite_gradients(norm: str, width: int):
+def test_nothing_but_empty_responses_is_zero_with_finite_gradients(norm: str, level: str, penalty: dict, width: int):
     empty = torch.zeros(2, width, dtype=torch.float64)
     policy = empty.clone().requires_grad_()
-    found = value_of(RolloutLogprobs(policy, empty, empty.bool(), empty), torch.ones(2), norm=norm, kl=0.3)
+    rollout = RolloutLogprobs(policy, empty, empty.bool(), empty)
+    loss = grpo_loss(rollout, torch.ones(2), options_of(norm, level, **penalty))
+    found = loss.normalised({"token": 0.0, "sequence": 2.0, "capacity": 14.0})
     (gradient,) = torch.autograd.grad(found, policy)
     assert found.item() == 0
-    assert torch.isfinite(gradient).all()
+    assert not gradient.any()
+    assert not any(loss.metrics.values())
 
 
-def test_no_advantage_means_no_gradient(batch):
+@levels
+def test_no_advantage_means_no_gradient(batch, level: str):
     policy = batch.policy.clone().requires_grad_()
-    found = value_of(rollout_of(batch, policy=policy), torch.zeros(6, dtype=torch.float64))
+    found = value_of(rollout_of(batch, policy=policy), torch.zeros(6, dtype=torch.float64), options_of(level=level))
     (gradient,) = torch.autograd.grad(found, policy)
     assert not gradient.any()
 
 
-def test_on_policy_the_gradient_is_that_of_plain_policy_gradient(batch):
-    """With ratio 1: -advantage / tokens for every token, the REINFORCE gradient."""
+@norms
+@levels
+def test_on_policy_the_gradient_is_that_of_plain_policy_gradient(batch, norm: str, level: str):
+    """With ratio 1: -advantage over the normalisation for every token, the REINFORCE gradient. Where a response's
+    tokens share one loss, each of them still gets as much."""
     policy = batch.policy.clone().requires_grad_()
-    found = value_of(rollout_of(batch, policy=policy, old=batch.policy), batch.advantages)
+    rollout = rollout_of(batch, policy=policy, old=batch.policy)
+    (gradient,) = torch.autograd.grad(value_of(rollout, batch.advantages, options_of(norm, level)), policy)
+    lengths = batch.mask.sum(-1, keepdim=True).clamp(min=1)
+    count = {"token": batch.mask.sum(), "sequence": lengths * 6, "capacity": 6 * 7}[norm]
+    assert torch.allclose(gradient, -batch.advantages[:, None] * batch.mask / count, rtol=1e-12, atol=0)
+
+
+# GSPO and Dr. GRPO ----------------------------------------------------------------------------------------------------
+
+
+def test_gspo_by_hand():
+    """Ratios 2 and 0.55: their geometric mean sqrt(1.1) is within the range, though each of them is not. The loss is
+    -2 sqrt(1.1), and each of the two tokens gets half its gradient. Ratios 2 and 2 are clipped as a whole."""
+    old = torch.full((1, 2), -3.0, dtype=torch.float64)
+    advantage = torch.tensor([2.0], dtype=torch.float64)
+    policy = (old + torch.tensor([2.0, 0.55], dtype=torch.float64).log()).requires_grad_()
+    found = value_of(RolloutLogprobs(policy, old, old < 0), advantage, options_of("sequence", "sequence"))
     (gradient,) = torch.autograd.grad(found, policy)
-    expected = -batch.advantages[:, None] * batch.mask / batch.mask.sum()
-    assert torch.allclose(gradient, expected, rtol=1e-12, atol=0)
+    assert found.item() == pytest.approx(-2 * math.sqrt(1.1))
+    assert gradient[0].tolist() == pytest.approx([-math.sqrt(1.1)] * 2)
+    likelier = (old + math.log(2)).requires_grad_()
+    found = value_of(RolloutLogprobs(likelier, old, old < 0), advantage, options_of("sequence", "sequence"))
+    (gradient,) = torch.autograd.grad(found, likelier)
+    assert found.item() == pytest.approx(-2 * 1.28)
+    assert not gradient.any()
+
+
+def test_gspo_is_its_papers_formula(batch):
+    """Equations 5 to 7: mean over responses of min(s A, clip(s) A), s = (p_new(y) / p_old(y))^(1 / |y|)."""
+    total = 0.0
+    for policy, old, advantage in zip(
+        batch.rows(batch.policy), batch.rows(batch.old), batch.advantages.tolist(), strict=True
+    ):
+        if policy:
+            s = (math.exp(sum(policy)) / math.exp(sum(old))) ** (1 / len(policy))
+            total += min(s * advantage, min(max(s, 1 - 3e-4), 1 + 4e-4) * advantage)
+    options = options_of("sequence", "sequence", clip_low=3e-4, clip_high=4e-4)
+    found = value_of(rollout_of(batch), batch.advantages, options)
+    assert found.item() == pytest.approx(-total / 6, rel=1e-12)
+
+
+def test_the_capacity_does_not_depend_on_the_lengths(batch):
+    """Dr. GRPO: a token counts the same in a long response as in a short one, and in a step of long responses as in
+    one of short ones; only the number of responses and the longest allowed matter."""
+    options = options_of("capacity")
+    alone = sum(
+        grpo_loss(RolloutLogprobs(policy[keep][None], old[keep][None], keep[keep][None]), advantage[None], options)
+        .terms[0]
+        .total.item()
+        for policy, old, keep, advantage in zip(batch.policy, batch.old, batch.mask, batch.advantages, strict=True)
+    )
+    assert value_of(rollout_of(batch), batch.advantages, options).item() == pytest.approx(alone / (6 * 7), rel=1e-12)
+
+
+# What callers get wrong -----------------------------------------------------------------------------------------------
 
 
 def test_a_kl_term_without_a_reference_is_a_mistake_of_the_caller(batch):
     with pytest.raises(ValueError, match="needs reference"):
-        value_of(replace(rollout_of(batch), reference=None), batch.advantages, kl=0.1)
+        value_of(replace(rollout_of(batch), reference=None), batch.advantages, options_of(kl_weight=0.1))
 
 
 def test_without_a_kl_term_the_reference_is_not_looked_at(batch):
     broken = rollout_of(batch, reference=torch.full_like(batch.policy, torch.nan))
-    assert value_of(broken, batch.advantages).item() == value_of(rollout_of(batch), batch.advantages).item()
+    expected = value_of(rollout_of(batch), batch.advantages, options_of())
+    assert value_of(broken, batch.advantages, options_of()).item() == expected.item()
 
 
-# Advantages -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *product(["advantage_scale", "ratio_level", "kl_estimator", "kl_gradient", "loss_norm"], ["", "mean"]),
+        *product(["max_resamples", "overlong_weight", "kl_weight"], [-1]),
+        *product(["overlong_buffer"], [-1, 49]),
+        ("clip_low", 0.0),
+        ("clip_high", 0.0),
+    ],
+)
+def test_each_wrong_value_is_reported_with_its_field(field: str, value):
+    with pytest.raises(InvalidOption) as error:
+        GRPOOptions(**{field: value})
+    assert [fault.where for fault in error.value.faults] == [field]
 
 
-def test_advantages_by_hand():
-    """(0, 1): mean 0.5, deviation sqrt(0.5). (1, 2, 3, 6): mean 3, deviation sqrt((4 + 1 + 0 + 9) / 3)."""
-    pair = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
-    assert group_advantages(pair, scale=False).tolist() == [[-0.5, 0.5]]
-    assert group_advantages(pair)[0, 1].item() == pytest.approx(0.5 / (math.sqrt(0.5) + 1e-4))
-    four = torch.tensor([[1.0, 2.0, 3.0, 6.0]], dtype=torch.float64)
-    deviation = math.sqrt(14 / 3) + 1e-4
-    assert group_advantages(four)[0].tolist() == pytest.approx([x / deviation for x in (-2, -1, 0, 3)])
+@pytest.mark.parametrize("buffer", [0, 1, 48])
+def test_the_ramp_may_be_as_long_as_a_response(buffer: int):
+    assert GRPOOptions(overlong_buffer=buffer, max_new_tokens=48).overlong_buffer == buffer
 
 
-@pytest.mark.parametrize("scale", [True, False])
-@pytest.mark.parametrize("reward", [0.0, 0.1, 1 / 3, 1.5, 1e6])
-@pytest.mark.parametrize("size", [2, 3, 7, 8])
-def test_a_group_without_variance_has_exactly_zero_advantage(scale: bool, reward: float, size: int):
-    """Exactly: the mean of equal floats need not equal them, and 1e-8 / 1e-4 would be a gradient."""
-    rewards = torch.full((3, size), reward)
-    rewards[1, 0] += 1
-    advantages = group_advantages(rewards, scale=scale)
-    assert not advantages[[0, 2]].any()
-    assert advantages[1].all()
-    assert zero_variance(rewards).tolist() == [True, False, True]
-
-
-@given(st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5]), min_size=4, max_size=4), min_size=1, max_size=5))
-def test_groups_do_not_see_each_other_and_sum_to_zero(groups: list[list[float]]):
-    rewards = torch.tensor(groups, dtype=torch.float64)
-    advantages = group_advantages(rewards)
-    for row, group in zip(advantages, rewards, strict=True):
-        assert torch.allclose(row, group_advantages(group[None])[0], rtol=1e-12, atol=1e-12)
-        assert row.sum().item() == pytest.approx(0, abs=1e-9)
-        assert ((row[:, None] > row) == (group[:, None] > group)).all(), "advantages keep the order of rewards"
-
-
-# The k3 estimate ------------------------------------------------------------------------------------------------------
-
-
-def test_k3_by_hand():
-    """Log-ratio ln 2: 2 - ln 2 - 1. Log-ratio -ln 2: 0.5 + ln 2 - 1."""
-    policy = torch.tensor([0.0, 0.0, 0.0], dtype=torch.float64)
-    reference = torch.tensor([math.log(2), -math.log(2), 0.0], dtype=torch.float64)
-    assert kl_k3(policy, reference).tolist() == pytest.approx([1 - math.log(2), math.log(2) - 0.5, 0.0])
-
-
-def test_k3_is_unbiased_under_the_policy():
-    """Its expectation, summed over a whole vocabulary, is the Kullback-Leibler divergence."""
-    generator = torch.Generator().manual_seed(2)
-    policy, reference = torch.randn(2, 50, generator=generator, dtype=torch.float64).log_softmax(-1)
-    exact = (policy.exp() * (policy - reference)).sum()
-    assert (policy.exp() * kl_k3(policy, reference)).sum().item() == pytest.approx(exact.item(), rel=1e-12)
-
-
-def test_k3_is_never_negative_and_precise_for_small_gaps_in_single_precision():
-    """``exp(gap) - gap - 1`` cancels: at a gap of 1e-3 it would be off by a tenth, at 1e-4 below zero at times."""
-    gaps = torch.logspace(-9, 0.5, 2001)
-    gaps = torch.cat([gaps, -gaps])
-    found = kl_k3(torch.zeros_like(gaps), gaps)
-    exact = torch.expm1(gaps.double()) - gaps.double()
-    assert (found >= 0).all()
-    sizable = gaps.abs() > 1e-3
-    assert torch.allclose(found[sizable].double(), exact[sizable], rtol=1e-3, atol=0)
+def test_wrong_values_are_reported_together():
+    with pytest.raises(InvalidOption) as error:
+        GRPOOptions(ratio_level="word", kl_estimator="k4", advantage_scale="rank", overlong_buffer=60, max_resamples=-1)
+    fields = [fault.where for fault in error.value.faults]
+    assert fields == ["ratio_level", "kl_estimator", "advantage_scale", "overlong_buffer", "max_resamples"]

@@ -18,6 +18,18 @@ def test_worked_by_hand():
     assert loss.normalised({"token": 4, "sequence": 3}).item() == 7.0
 
 
+def test_capacity_by_hand_and_units_in_use_are_enough():
+    """The 6 of two responses that could have had 4 tokens each: 6 / 8, however many tokens there are."""
+    assert Loss([Term(scalar(6), "capacity")]).normalised({"capacity": 8}).item() == 0.75
+    both = Loss([Term(scalar(6), "capacity"), Term(scalar(3), "sequence", 0.5)])
+    assert both.normalised({"capacity": 8, "sequence": 2}).item() == 1.5
+
+
+def test_a_unit_in_use_without_a_count_is_a_mistake_of_the_caller():
+    with pytest.raises(KeyError, match="capacity"):
+        Loss([Term(scalar(6), "capacity")]).normalised({"token": 8})
+
+
 def test_a_count_of_zero_gives_zero_not_nan():
     total = scalar(0).requires_grad_()
     value = Loss([Term(total, "token"), Term(total, "sequence")]).normalised({"token": 0, "sequence": 0})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from specs_lab.models.vlm import Row
+from specs_lab.models.prompts import Row
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Sampling, pick, uniforms
 
@@ -22,8 +22,7 @@ def test_greedy_against_hf_generate(toy_vlm, toy_prompts):
         theirs = toy_vlm.model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            pixel_values=prompt.pixel_values,
-            image_grid_thw=prompt.grid_thw,
+            **prompt.vision,
             mm_token_type_ids=(ids == toy_vlm.image_id).int(),
             do_sample=False,
             max_new_tokens=NEW,

@@ -3,10 +3,9 @@
 import pytest
 from lightning import Callback
 
-from specs_lab.models.vlm import Row
+from specs_lab.models.prompts import Row, row_tokens
 from specs_lab.objectives.dpo import DPOOptions
 from specs_lab.stages.coldstart import ReferenceCharge
-from specs_lab.training.base import row_tokens
 from specs_lab.training.cold_start import DPOModule, Pair
 from specs_lab.training.fit import Items, ShuffledBatches, fit
 from specs_lab.training.options.trainer import TrainerOptions

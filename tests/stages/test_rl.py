@@ -53,7 +53,7 @@ def drawn(toy_vlm, tmp_path, monkeypatch):
 
 
 def test_methods_and_learning_rates_are_compared_on_the_same_prompts_and_random_numbers(drawn):
-    assert drawn() == drawn(lr=1e-3) == drawn(clip_high=0.28, loss_norm="sequence", scale_advantages=False)
+    assert drawn() == drawn(lr=1e-3) == drawn(clip_high=0.28, loss_norm="sequence", advantage_scale="none")
     assert drawn(steps=2)[1] == drawn()[1][:4]
 
 

@@ -8,8 +8,8 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 from torch.testing import assert_close
 
+from specs_lab.models.prompts import Row
 from specs_lab.models.reference import make_reference, sequence_logps
-from specs_lab.models.vlm import Row
 from specs_lab.objectives.dpo import DPOOptions
 from specs_lab.objectives.hybrid import HybridOptions
 from specs_lab.objectives.sft import SFTOptions
@@ -29,9 +29,9 @@ def pairs(toy_vlm, toy_prompts, toy_problems):
     return [Pair(*items) for items in zip(*sides, *logps, strict=True)]
 
 
-def _train(vlm, pairs, method, *, micro_batch_size=16, steps=1, callbacks=(), loggers=(), seed=0, **options):
+def _train(vlm, pairs, method, *, micro_batch_tokens=1 << 20, steps=1, callbacks=(), loggers=(), seed=0, **options):
     module_type, options_type = METHODS[method]
-    module = module_type(vlm, options_type(steps=steps, batch_size=len(pairs), **options), micro_batch_size)
+    module = module_type(vlm, options_type(steps=steps, batch_size=len(pairs), **options), micro_batch_tokens)
     fit(
         module,
         Items(len(pairs), pairs.__getitem__),
@@ -68,10 +68,10 @@ def test_an_update_does_not_depend_on_the_micro_batches(toy_weights, pairs, meth
     from specs_lab.models.vlm import VLM
 
     updated, losses = [], []
-    for size in (1, 4, 16):
+    for size in (1, 150, 1 << 20):
         vlm = VLM(copy.deepcopy(toy_weights[0]), toy_weights[1])
         # Plain Adam's first step only sees signs; a large epsilon-free comparison would hide a wrong scale of the loss.
-        module = _train(vlm, pairs, method, micro_batch_size=size)
+        module = _train(vlm, pairs, method, micro_batch_tokens=size)
         updated.append(_weights(vlm))
         losses.append((module.step_metrics["train/loss"], module.step_metrics["train/grad_norm"]))
     for other, loss in zip(updated[1:], losses[1:], strict=True):
@@ -83,14 +83,14 @@ def test_token_normalised_loss_is_the_mean_over_all_tokens(toy_vlm, pairs):
     with torch.no_grad():
         each = [toy_vlm.logprobs([pair.chosen]).logprobs.sum().item() for pair in pairs]
     tokens = sum(len(pair.chosen.completion) for pair in pairs)
-    module = _train(toy_vlm, pairs, "sft", micro_batch_size=2)
+    module = _train(toy_vlm, pairs, "sft", micro_batch_tokens=150)
     assert module.step_metrics["train/loss"] == pytest.approx(-sum(each) / tokens, rel=1e-5)
 
 
 def test_sequence_normalised_loss_is_the_mean_of_means(toy_vlm, pairs):
     with torch.no_grad():
         means = [toy_vlm.logprobs([pair.chosen]).logprobs.mean().item() for pair in pairs]
-    module = _train(toy_vlm, pairs, "sft", micro_batch_size=2, sft_norm="sequence")
+    module = _train(toy_vlm, pairs, "sft", micro_batch_tokens=150, sft_norm="sequence")
     assert module.step_metrics["train/loss"] == pytest.approx(-sum(means) / len(means), rel=1e-5)
 
 
@@ -145,11 +145,12 @@ def test_warmup_reaches_the_learning_rate(toy_vlm, pairs):
 
 
 def test_budget_counts_what_each_method_forwards(toy_vlm, pairs):
-    chosen = sum(len(p.chosen.prompt.token_ids) + len(p.chosen.completion) for p in pairs)
-    rejected = sum(len(p.rejected.prompt.token_ids) + len(p.rejected.completion) for p in pairs)
+    """Both sides of a pair share their prompt: it is encoded, and counted, once."""
+    prompts = sum(len(p.chosen.prompt.token_ids) for p in pairs)
+    chosen, rejected = (sum(len(row.completion) for row in side) for side in zip(*(p.rows for p in pairs), strict=True))
     sft, dpo = (_train(toy_vlm, pairs, method, steps=2).budget for method in ("sft", "dpo"))
-    assert sft.tokens == 2 * chosen
-    assert dpo.tokens == 2 * (chosen + rejected)
+    assert sft.tokens == 2 * (prompts + chosen)
+    assert dpo.tokens == 2 * (prompts + chosen + rejected)
     assert dpo.flops == 6 * toy_vlm.forward_parameters * dpo.tokens
     assert sft.seconds > 0
 

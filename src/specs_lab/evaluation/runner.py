@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from specs_lab.evaluation.suites.cells import CellsSuite
-from specs_lab.models.vlm import VLM, Prompt
+from specs_lab.models.prompts import Prompt
+from specs_lab.models.vlm import VLM
 from specs_lab.problems.base import Split
 from specs_lab.problems.sources.procedural import ProceduralProblems, Task, draw_task
 from specs_lab.rewards.specs import Score

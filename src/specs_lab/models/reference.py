@@ -8,11 +8,15 @@ from collections.abc import Sequence
 
 import torch
 
-from specs_lab.models.vlm import VLM, Row, TokenLogprobs
+from specs_lab.models.micro_batches import micro_batches
+from specs_lab.models.prompts import Row
+from specs_lab.models.vlm import VLM, TokenLogprobs
 
 
 class Reference(ABC):
-    """A policy that never changes."""
+    """A policy that never changes; ``vlm`` is the model that carries it."""
+
+    vlm: VLM
 
     @abstractmethod
     def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0) -> TokenLogprobs:
@@ -23,24 +27,24 @@ class FrozenCopy(Reference):
     """A copy of the model as it is now; costs its memory once more."""
 
     def __init__(self, vlm: VLM) -> None:
-        self._vlm = copy.deepcopy(vlm).requires_grad_(False)
+        self.vlm = copy.deepcopy(vlm).requires_grad_(False)
 
     def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0) -> TokenLogprobs:
         """Log-probabilities under the copy."""
-        with self._vlm.inference():
-            return self._vlm.logprobs(rows, temperature=temperature)
+        with self.vlm.inference():
+            return self.vlm.logprobs(rows, temperature=temperature)
 
 
 class AdapterOff(Reference):
     """The model itself without its PEFT adapter; costs no memory."""
 
     def __init__(self, vlm: VLM) -> None:
-        self._vlm = vlm
+        self.vlm = vlm
 
     def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0) -> TokenLogprobs:
         """Log-probabilities with the adapter switched off."""
-        with self._vlm.inference(), self._vlm.model.disable_adapter():
-            return self._vlm.logprobs(rows, temperature=temperature)
+        with self.vlm.inference(), self.vlm.model.disable_adapter():
+            return self.vlm.logprobs(rows, temperature=temperature)
 
 
 def make_reference(vlm: VLM) -> Reference:
@@ -48,15 +52,17 @@ def make_reference(vlm: VLM) -> Reference:
     return AdapterOff(vlm) if vlm.has_adapter else FrozenCopy(vlm)
 
 
-@torch.no_grad()
-def sequence_logps(policy: VLM | Reference, rows: Sequence[Row], micro_batch_size: int) -> torch.Tensor:
-    """Log-probability of whole completions, (B,) float32 on the CPU.
+def sequence_logps(policy: VLM | Reference, rows: Sequence[Row], micro_batch_tokens: int) -> torch.Tensor:
+    """Log-probability of whole completions, (B,) float32 on the CPU, without gradients.
 
-    Rows of like length share a micro-batch, to save padding; the result is in the order of ``rows``.
+    Args:
+        policy: A reference, or a model as it is now.
+        rows: B rows; those that share a prompt share its encoding.
+        micro_batch_tokens: Most tokens in one forward pass.
     """
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].prompt.token_ids) + len(rows[i].completion))
+    vlm = policy if isinstance(policy, VLM) else policy.vlm
     result = torch.zeros(len(rows))
-    for start in range(0, len(order), micro_batch_size):
-        part = order[start : start + micro_batch_size]
-        result[part] = policy.logprobs([rows[i] for i in part]).logprobs.sum(-1).float().cpu()
+    with vlm.inference():
+        for part in micro_batches(range(len(rows)), lambda i: [rows[i]], vlm.tokens_to_encode, micro_batch_tokens):
+            result[part] = policy.logprobs([rows[i] for i in part]).logprobs.sum(-1).float().cpu()
     return result

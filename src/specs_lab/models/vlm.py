@@ -1,8 +1,10 @@
 """The wrapper: all that trainers, samplers and evaluators know of a vision-language model.
 
-A prompt is tokenised once, its image placeholders expanded and counted against the picture's features, its M-RoPE
-positions computed once; a completion's positions simply continue. Rows are right-padded for training (causal attention
-never looks right, so no mask is needed), and log-probabilities are computed at completion positions only.
+A prompt is tokenised once, its image placeholders expanded and counted against the picture's features, its positions
+computed once; a completion's positions simply continue. Rows that share a prompt share its encoding: everything is laid
+out in one sequence without padding (:mod:`specs_lab.models.packing`), completions branch off their prompt
+(:mod:`specs_lab.models.attention`), and logits exist at completion positions only. Models that cannot do this take the
+plain path: one padded row a completion, through the model's own forward pass.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,48 +22,16 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForImageTextToText, AutoProcessor
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from specs_lab.models.attention import BRANCH_ATTENTION, AttentionPlan, BranchPlan, no_mask
+from specs_lab.models.families import family_of
+from specs_lab.models.features import FeatureCache, Features
+from specs_lab.models.packing import pack
 from specs_lab.models.processing import IMAGE_TOKEN, needs_no_resizing, patchify
+from specs_lab.models.prompts import Prompt, Row, row_tokens
+from specs_lab.objectives.logprobs import token_statistics
 
 _VISION_SPECIALS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>")
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A tokenised user turn with its pictures.
-
-    Attributes:
-        token_ids: (P,) int64, image placeholders expanded.
-        position_ids: (3, P) int64, M-RoPE positions (temporal, height, width).
-        pixel_values: (patches, patch dim) float32 of all pictures, in order of appearance.
-        grid_thw: (pictures, 3) int64, patch grid of each picture.
-        key: Identifies the pictures for the feature cache.
-    """
-
-    token_ids: Tensor
-    position_ids: Tensor
-    pixel_values: Tensor
-    grid_thw: Tensor
-    key: str
-
-    @property
-    def next_position(self) -> int:
-        """M-RoPE position of the first completion token (the same on all three axes)."""
-        return int(self.position_ids.max()) + 1
-
-
-@dataclass(frozen=True)
-class Row:
-    """A prompt with one completion, the unit of training.
-
-    Attributes:
-        prompt: The prompt.
-        completion: Completion token ids, including the end token when the completion ended by itself.
-    """
-
-    prompt: Prompt
-    completion: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -72,38 +42,34 @@ class TokenLogprobs:
         logprobs: (B, L) float32, zero where ``mask`` is False; L is the longest completion.
         mask: (B, L) bool, True at completion tokens.
         entropy: (B, L) float32, entropy in nats of the next-token distribution, zero where masked; None unless asked.
+        nucleus: (B, L) float32, tokens in that distribution's 95 % nucleus, zero where masked; None unless asked.
     """
 
     logprobs: Tensor
     mask: Tensor
     entropy: Tensor | None = None
-
-
-@dataclass
-class _FeatureCache:
-    """Features of pictures seen by a frozen vision tower, at most ``limit`` pictures (oldest dropped first)."""
-
-    limit: int
-    items: dict[str, Tensor] = field(default_factory=dict)
-
-    def put(self, key: str, value: Tensor) -> None:
-        if len(self.items) >= self.limit:
-            del self.items[next(iter(self.items))]
-        self.items[key] = value
+    nucleus: Tensor | None = None
 
 
 class VLM(torch.nn.Module):
     """A Hugging Face vision-language model with its processor.
 
     Args:
-        model: A model of the Qwen2-VL lineage.
+        model: The model, or a PEFT model around it.
         processor: Its processor.
         freeze_vision: Freeze the vision tower; its features are then cached.
-        feature_cache_size: How many pictures' features to keep.
+        share_prompts: Encode a prompt once for all its completions where the model allows it (:attr:`why_plain`).
+        feature_cache_bytes: Most memory for cached features.
     """
 
     def __init__(
-        self, model: Any, processor: Any, *, freeze_vision: bool = True, feature_cache_size: int = 8192
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        freeze_vision: bool = True,
+        share_prompts: bool = True,
+        feature_cache_bytes: int = 1 << 30,
     ) -> None:
         super().__init__()
         self.model = model
@@ -111,26 +77,32 @@ class VLM(torch.nn.Module):
         self.tokenizer = processor.tokenizer
         self.end_id: int = self.tokenizer.eos_token_id
         self.pad_id: int = self.tokenizer.pad_token_id
-        self.image_id: int = model.config.image_token_id
+        self.family = family_of(self.core)
+        self.image_id: int = self.family.image_id
         self.never_sampled: list[int] = [
             i for t in _VISION_SPECIALS if (i := self.tokenizer.convert_tokens_to_ids(t)) is not None
         ]
+        self.why_plain: str | None = self.family.why_plain() if share_prompts else "it was asked for"
+        """Why every row has a copy of its prompt of its own; None if prompts are shared."""
+        if self.shares_prompts:
+            self.core.config.get_text_config()._attn_implementation = BRANCH_ATTENTION
         self.vision_frozen = freeze_vision
-        self._features = _FeatureCache(feature_cache_size)
+        self._features = FeatureCache(feature_cache_bytes)
         if freeze_vision:
-            self.core.model.visual.requires_grad_(False)
+            for name in self.family.towers:
+                getattr(self.core.model, name).requires_grad_(False)
 
     # -- loading and saving ------------------------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, folder: str | Path, *, dtype: torch.dtype = torch.float32, freeze_vision: bool = True) -> VLM:
-        """Loads a checkpoint folder (safetensors only, no remote code)."""
+    def load(cls, folder: str | Path, *, dtype: torch.dtype = torch.float32, **options: Any) -> VLM:
+        """Loads a checkpoint folder (safetensors only, no remote code); ``options`` are the constructor's."""
         model = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
         )
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         model.eval()
-        return cls(model, processor, freeze_vision=freeze_vision)
+        return cls(model, processor, **options)
 
     def save(self, folder: str | Path) -> None:
         """Writes a plain Hugging Face folder."""
@@ -149,6 +121,11 @@ class VLM(torch.nn.Module):
         return peft is not None and isinstance(self.model, peft.PeftModel)
 
     @property
+    def shares_prompts(self) -> bool:
+        """Whether rows with the same prompt share its encoding."""
+        return self.why_plain is None
+
+    @property
     def device(self) -> torch.device:
         """Where the model lives."""
         return self.model.get_input_embeddings().weight.device
@@ -161,7 +138,7 @@ class VLM(torch.nn.Module):
     @property
     def forward_parameters(self) -> int:
         """Parameters that a text token passes through: the layers and the output layer, not the embedding table."""
-        layers = sum(p.numel() for p in self.core.model.language_model.layers.parameters())
+        layers = sum(p.numel() for p in self.family.text_model.layers.parameters())
         return layers + self.core.lm_head.weight.numel()
 
     @contextmanager
@@ -202,7 +179,8 @@ class VLM(torch.nn.Module):
             placeholders, features = int((token_ids == self.image_id).sum()), int(grid.prod()) // merge
             if placeholders != features:
                 raise ValueError(f"prompt {key}: {placeholders} image placeholders for {features} picture features")
-            prompts.append(Prompt(token_ids, self._positions(token_ids, grid), pixel_values, grid[None], key))
+            vision = {"pixel_values": pixel_values, "image_grid_thw": grid[None]}
+            prompts.append(Prompt(token_ids, self.family.positions(token_ids, vision), vision, key))
         return prompts
 
     def _render(self, text: str) -> str:
@@ -220,11 +198,6 @@ class VLM(torch.nn.Module):
         each = [processor(images=[image], return_tensors="pt") for image in images]
         return [e["pixel_values"] for e in each], [e["image_grid_thw"][0] for e in each]
 
-    def _positions(self, token_ids: Tensor, grid: Tensor) -> Tensor:
-        kinds = (token_ids == self.image_id).int()[None]
-        positions, _ = self.core.model.get_rope_index(token_ids[None], kinds, image_grid_thw=grid[None])
-        return positions[:, 0]
-
     def encode_completions(self, texts: Sequence[str], *, ended: bool = True) -> list[tuple[int, ...]]:
         """Token ids of completions; the end token is appended when they ``ended``."""
         encodings = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
@@ -237,77 +210,129 @@ class VLM(torch.nn.Module):
 
     # -- forward -----------------------------------------------------------------------------------------------------
 
-    def image_features(self, prompts: Sequence[Prompt]) -> list[Tensor]:
-        """Features of each prompt's pictures, (image tokens, hidden) each; cached while the tower is frozen."""
-        keys = [prompt.key for prompt in prompts]
-        known = self._features.items if self.vision_frozen else {}
-        fresh = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
-        made: dict[str, Tensor] = {}
+    def image_features(self, prompts: Sequence[Prompt]) -> list[Features]:
+        """Features of the pictures of prompts that have some; cached while the tower is frozen."""
+        seen = [prompt for prompt in prompts if prompt.vision]
+        made: dict[str, Features] = {}
+        for prompt in seen if self.vision_frozen else ():
+            if (known := self._features.get(prompt.key)) is not None:
+                made[prompt.key] = known
+        fresh = {prompt.key: prompt for prompt in seen if prompt.key not in made}
         if fresh:
-            grids = torch.cat([prompt.grid_thw for prompt in fresh.values()])
-            pixels = torch.cat([prompt.pixel_values for prompt in fresh.values()])
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.vision_frozen):
-                output = self.core.get_image_features(pixels.to(self.device), grids.to(self.device))
-            features = torch.cat(output.pooler_output)
-            made = dict(zip(fresh, features.split([self._image_tokens(p) for p in fresh.values()]), strict=True))
-        result = [made[key] if key in made else known[key] for key in keys]
-        if self.vision_frozen:
-            for key, value in made.items():
-                self._features.put(key, value.detach())
-        return result
+                features = self.family.features(list(fresh.values()))
+            made.update(zip(fresh, features, strict=True))
+            for key in fresh if self.vision_frozen else ():
+                self._features.put(key, made[key])
+        return [made[prompt.key] for prompt in seen]
 
-    def _image_tokens(self, prompt: Prompt) -> int:
-        return int((prompt.token_ids == self.image_id).sum())
+    def text_hidden_states(
+        self, token_ids: Tensor, position_ids: Tensor, plan: AttentionPlan, prompts: Sequence[Prompt] = ()
+    ) -> Tensor:
+        """Last hidden states, (B, T, hidden), of a layout that ``plan`` attends over.
 
-    def hidden_states(self, rows: Sequence[Row]) -> Tensor:
-        """Last hidden states, (B, T, hidden), of right-padded prompt + completion."""
-        ids = [torch.cat([row.prompt.token_ids, torch.tensor(row.completion, dtype=torch.long)]) for row in rows]
-        positions = [self._row_positions(row).T for row in rows]
-        output = self.core.model(
-            input_ids=pad_sequence(ids, batch_first=True, padding_value=self.pad_id).to(self.device),
-            position_ids=pad_sequence(positions, batch_first=True).permute(2, 0, 1).to(self.device),
-            mm_encoder_outputs=self.encoder_outputs([row.prompt for row in rows]),
+        Args:
+            token_ids: (B, T) int64.
+            position_ids: (axes, B, T) int64.
+            plan: Which position attends to which.
+            prompts: Those whose placeholders are among the tokens, in order.
+        """
+        token_ids = token_ids.to(self.device)
+        embeddings = self.core.get_input_embeddings()(token_ids)
+        more: dict[str, Any] = {}
+        if features := self.image_features(prompts):
+            places = token_ids == self.image_id
+            pictures = torch.cat([first for first, *_ in features]).to(embeddings.dtype)
+            embeddings = embeddings.masked_scatter(places[..., None], pictures)
+            more = self.family.picture_inputs(features, places)
+        output = self.family.text_model(
+            inputs_embeds=embeddings,
+            position_ids=self.family.lay_out_positions(position_ids.to(self.device)),
+            attention_mask=no_mask(self.device),
+            attention_plan=plan,
             use_cache=False,
+            **more,
         )
         return output.last_hidden_state
 
-    def encoder_outputs(self, prompts: Sequence[Prompt]) -> dict[str, BaseModelOutputWithPooling]:
-        """Picture features in the form in which the model takes them ready-made."""
-        features: Any = self.image_features(prompts)  # the model expects a list here, whatever the class declares
-        return {"image": BaseModelOutputWithPooling(pooler_output=features)}
+    def completion_states(self, rows: Sequence[Row]) -> Tensor:
+        """The hidden states that predict the rows' completion tokens, (N, hidden), row by row."""
+        if not self.shares_prompts:
+            return self._plain_states(rows)
+        packed = pack(rows)
+        states = self.text_hidden_states(
+            packed.token_ids[None], packed.position_ids[:, None], BranchPlan(packed.groups), packed.prompts
+        )
+        return states[0, packed.predictors.to(states.device)]
 
-    @staticmethod
-    def _row_positions(row: Row) -> Tensor:
-        start = row.prompt.next_position
-        tail = torch.arange(start, start + len(row.completion)).expand(3, -1)
-        return torch.cat([row.prompt.position_ids, tail], dim=1)
+    def _plain_states(self, rows: Sequence[Row]) -> Tensor:
+        """As :meth:`completion_states`, by the model's own forward pass over right-padded rows."""
+        ids = [torch.cat([row.prompt.token_ids, torch.tensor(row.completion, dtype=torch.long)]) for row in rows]
+        token_ids = pad_sequence(ids, batch_first=True, padding_value=self.pad_id)
+        attention_mask = pad_sequence([torch.ones_like(row) for row in ids], batch_first=True)
+        inputs = self.family.plain_inputs([row.prompt for row in rows], token_ids)
+        states = self.core.model(
+            input_ids=token_ids.to(self.device),
+            attention_mask=attention_mask.to(self.device),
+            use_cache=False,
+            **{name: value.to(self.device) for name, value in inputs.items()},
+        ).last_hidden_state
+        parts = [
+            states[i, len(row.prompt.token_ids) - 1 : len(row.prompt.token_ids) - 1 + len(row.completion)]
+            for i, row in enumerate(rows)
+        ]
+        return torch.cat(parts)
 
-    def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0, entropy: bool = False) -> TokenLogprobs:
+    @property
+    def output_weight(self) -> Tensor:
+        """(V, hidden), the output layer's weight.
+
+        Raises:
+            TypeError: If the output layer is more than a matrix (an adapter on it, a bias).
+        """
+        head = self.core.get_output_embeddings()
+        if type(head) is not torch.nn.Linear or head.bias is not None:
+            raise TypeError(f"the output layer is a {type(head).__name__}, not a linear layer without bias")
+        return head.weight
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Next-token logits, (N, V), of hidden states; in float32 where the model computes in halves."""
+        logits = self.core.get_output_embeddings()(states)
+        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+    def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0, spread: bool = False) -> TokenLogprobs:
         """Log-probabilities of every completion token under the model.
 
-        Logits exist at completion positions only; a completion's first token is scored from the prompt's last
-        position.
-
         Args:
-            rows: B rows.
+            rows: B rows; those that hold the same prompt object share its encoding.
             temperature: Logits are divided by it, as in sampling.
-            entropy: Also return the entropy at each position, at this temperature (without gradient).
+            spread: Also return entropy and nucleus size at each position, at this temperature (without gradient).
         """
-        hidden = self.hidden_states(rows)
         lengths = torch.tensor([len(row.completion) for row in rows])
-        width = int(lengths.max()) if len(rows) else 0
-        offsets = torch.tensor([len(row.prompt.token_ids) - 1 for row in rows])
-        steps = torch.arange(width)
-        mask = steps[None] < lengths[:, None]
-        where = (torch.arange(len(rows))[:, None].expand_as(mask)[mask], (offsets[:, None] + steps[None])[mask])
-        targets = torch.tensor([token for row in rows for token in row.completion], device=self.device)
-        logits = self.core.lm_head(hidden[where]).float()
-        flat = torch.log_softmax(logits / temperature, dim=-1)
-        mask = mask.to(self.device)
-        picked = flat.gather(1, targets[:, None])[:, 0]
-        logprobs = torch.zeros(mask.shape, device=self.device).masked_scatter(mask, picked)
-        if not entropy:
+        mask = (torch.arange(int(lengths.max()))[None] < lengths[:, None]).to(self.device)
+        targets = torch.tensor([token for row in rows for token in row.completion], dtype=torch.long)
+        found = token_statistics(
+            self.completion_states(rows),
+            self.output_weight,
+            targets.to(self.device),
+            temperature=temperature,
+            spread=spread,
+        )
+
+        def spread_out(values: Tensor) -> Tensor:
+            return torch.zeros(mask.shape, device=mask.device, dtype=found.logprobs.dtype).masked_scatter(mask, values)
+
+        logprobs = spread_out(found.logprobs)
+        if found.entropy is None or found.nucleus is None:
             return TokenLogprobs(logprobs, mask)
-        flat = flat.detach()
-        spread = torch.zeros(mask.shape, device=self.device).masked_scatter(mask, -(flat.exp() * flat).sum(-1))
-        return TokenLogprobs(logprobs, mask, spread)
+        return TokenLogprobs(logprobs, mask, spread_out(found.entropy), spread_out(found.nucleus.to(logprobs.dtype)))
+
+    def tokens_to_encode(self, rows: Sequence[Row]) -> int:
+        """Tokens, padding included, of one forward pass over rows: what a micro-batch is filled by."""
+        if self.shares_prompts:
+            return row_tokens(rows)
+        return len(rows) * max((len(row.prompt.token_ids) + len(row.completion) for row in rows), default=0)
+
+    def checkpoint_activations(self) -> None:
+        """Keeps one activation a layer and makes the others again in the backward pass."""
+        self.core.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -1,13 +1,23 @@
 """Group relative policy optimisation (arXiv 2402.03300, eq. 3), with the options its descendants added.
 
 Per token, with ratio ``r = p_new / p_old`` and the response's advantage A:
-``L = -min(r * A, clip(r, 1 - clip_low, 1 + clip_high) * A) + kl_weight * k3``,
-``k3 = exp(q - p) - (q - p) - 1`` for log-probabilities p of the policy and q of the reference.
+``L = -min(r * A, clip(r, 1 - clip_low, 1 + clip_high) * A) + kl_weight * KL``.
 
-Deviations from the paper: the clip range may be asymmetric (DAPO, arXiv 2503.14476, eq. 10); the loss may be averaged
-over all tokens of the step (DAPO, ``token``) instead of first over each response (``sequence``); no KL by default
-(SPECS, arXiv 2510.25801); the group's standard deviation may be left out of the advantage (Dr. GRPO, arXiv
-2503.20783).
+Deviations from the paper: no KL by default (SPECS, arXiv 2510.25801), and averaged over all tokens of the step.
+What other papers changed:
+
+- DAPO (arXiv 2503.14476): an asymmetric clip range (eq. 10), groups of equal rewards replaced by further samples
+  (eq. 11), the mean over the tokens of the step where GRPO averages each response first (eq. 12), and a penalty for
+  overlong responses (eq. 13).
+- Dr. GRPO (arXiv 2503.20783): advantages not divided by the group's standard deviation, and the loss is a sum over
+  tokens, divided by a constant. The paper's equation has the number of responses; its code and TRL's ``dr_grpo`` divide
+  by the longest response allowed as well: ``capacity``.
+- GSPO (arXiv 2507.18071, eq. 5-7): r is the geometric mean of the response's ratios, ``exp(mean log p_new / p_old)``,
+  one for all its tokens, and clipped as a whole. With ``loss_norm: sequence`` the loss is the paper's: every token has
+  the response's loss, whose mean is that loss, and its gradient reaches each token divided by the response's length.
+  Values and gradients are those of TRL's ``importance_sampling_level="sequence"``, for every normalisation. The KL
+  term stays one of tokens, where TRL with ``use_bias_correction_kl`` weighs it with the response's ratio.
+- REINFORCE++ with baseline (arXiv 2501.03262): advantages divided by the batch's standard deviation, k2 as KL.
 """
 
 from __future__ import annotations
@@ -18,11 +28,14 @@ import torch
 from torch import Tensor
 
 from specs_lab.core.options import Checks, option
+from specs_lab.objectives.advantages import ADVANTAGE_SCALES
+from specs_lab.objectives.kl import KL_ESTIMATORS, KL_GRADIENTS, kl_penalty
 from specs_lab.objectives.optimisation import OptimiserOptions
-from specs_lab.objectives.terms import Loss, Term
+from specs_lab.objectives.terms import Loss, Term, Unit
 
-LOSS_NORMS = ("token", "sequence")
-_EPSILON = 1e-4
+_UNITS: dict[str, Unit] = {"token": "token", "sequence": "sequence", "capacity": "capacity"}  # schemas know no Literal
+LOSS_NORMS = tuple(_UNITS)
+RATIO_LEVELS = ("token", "sequence")
 
 
 @option("rl", "grpo")
@@ -36,9 +49,21 @@ class GRPOOptions(OptimiserOptions):
         inner_updates: Optimizer updates on one rollout batch; one ``step`` is one rollout batch.
         clip_low: Lower clip distance of the probability ratio.
         clip_high: Upper clip distance of the probability ratio.
-        kl_weight: Weight of the KL penalty (k3) towards the policy that the stage started from; 0 leaves it out.
+        ratio_level: ``token``: a ratio for each token. ``sequence``: one for a response, the geometric mean (GSPO).
+        kl_weight: Weight of the KL penalty towards the policy that the stage started from; 0 leaves it out.
+        kl_estimator: ``k1``, ``k2`` or ``k3``.
+        kl_gradient: ``direct``: that of the estimate. ``unbiased``: that of the KL, whichever the estimate.
         loss_norm: ``token``: mean over all tokens of the step. ``sequence``: mean over responses of their means.
-        scale_advantages: Divide advantages by their group's standard deviation.
+            ``capacity``: sum over tokens, divided by the number of responses times ``max_new_tokens``.
+        advantage_scale: Advantages are divided by the standard deviation of their ``group``, of the ``batch`` (all
+            rewards of the step, each less its group's mean), or by nothing (``none``).
+        mask_truncated: Leave responses that were cut off out of the loss (DAPO's overlong filtering, section 3.4);
+            they still count in their group's baseline.
+        overlong_buffer: The reward falls over the last so many tokens before ``max_new_tokens``; 0 switches that off.
+        overlong_weight: By how much the reward falls in all, at ``max_new_tokens``.
+        max_resamples: Rollout batches that may be drawn in a step beyond the first, to replace groups whose rewards
+            are all equal (DAPO's dynamic sampling).
+        track_entropy: Log entropy and nucleus size of the policy at response tokens.
         temperature: Of sampling, and of the probabilities in the loss: what was sampled from is what is improved.
         max_new_tokens: Longest response; longer ones are cut and count as such.
         mixture: Cells (names in ``problems.cells``) that prompts come from, each with equal probability.
@@ -50,9 +75,17 @@ class GRPOOptions(OptimiserOptions):
     inner_updates: int = 1
     clip_low: float = 0.2
     clip_high: float = 0.2
+    ratio_level: str = "token"
     kl_weight: float = 0.0
+    kl_estimator: str = "k3"
+    kl_gradient: str = "direct"
     loss_norm: str = "token"
-    scale_advantages: bool = True
+    advantage_scale: str = "group"
+    mask_truncated: bool = False
+    overlong_buffer: int = 0
+    overlong_weight: float = 1.0
+    max_resamples: int = 0
+    track_entropy: bool = False
     temperature: float = 1.0
     max_new_tokens: int = 48
     mixture: list[str] = field(default_factory=lambda: ["id"])
@@ -68,42 +101,25 @@ class GRPOOptions(OptimiserOptions):
             .at_least("inner_updates", self.inner_updates, 1)
             .positive("clip_low", self.clip_low)
             .positive("clip_high", self.clip_high)
+            .one_of("ratio_level", self.ratio_level, RATIO_LEVELS)
             .at_least("kl_weight", self.kl_weight, 0)
+            .one_of("kl_estimator", self.kl_estimator, KL_ESTIMATORS)
+            .one_of("kl_gradient", self.kl_gradient, KL_GRADIENTS)
             .one_of("loss_norm", self.loss_norm, LOSS_NORMS)
+            .one_of("advantage_scale", self.advantage_scale, ADVANTAGE_SCALES)
+            .that(
+                0 <= self.overlong_buffer <= max(0, self.max_new_tokens),
+                "overlong_buffer",
+                f"{self.overlong_buffer} is not in [0, max_new_tokens = {self.max_new_tokens}]",
+                "give the number of last tokens over which the reward falls",
+            )
+            .at_least("overlong_weight", self.overlong_weight, 0)
+            .at_least("max_resamples", self.max_resamples, 0)
             .positive("temperature", self.temperature)
             .at_least("max_new_tokens", self.max_new_tokens, 1)
             .at_least("log_every", self.log_every, 1)
             .that(bool(self.mixture), "mixture", "no cell is named", "name at least one cell, e.g. [id]")
         )
-
-
-def group_advantages(rewards: Tensor, *, scale: bool = True) -> Tensor:
-    """How much better each response is than its group.
-
-    Args:
-        rewards: (prompts, group) float.
-        scale: Divide by the group's (unbiased) standard deviation plus 1e-4.
-
-    Returns:
-        (prompts, group) float; exactly zero in groups whose rewards are all equal.
-
-    Example:
-        Rewards (0, 1) give (-0.5, 0.5), and divided by 0.7071 + 1e-4: (-0.7070, 0.7070).
-    """
-    centred = rewards - rewards.mean(dim=1, keepdim=True)
-    centred = torch.where(zero_variance(rewards)[:, None], torch.zeros_like(centred), centred)
-    return centred / (rewards.std(dim=1, keepdim=True) + _EPSILON) if scale else centred
-
-
-def zero_variance(rewards: Tensor) -> Tensor:
-    """Which groups teach nothing because all their rewards are equal: (prompts, group) -> (prompts,) bool."""
-    return rewards.amax(dim=1) == rewards.amin(dim=1)
-
-
-def kl_k3(policy: Tensor, reference: Tensor) -> Tensor:
-    """The k3 estimate of KL(policy || reference) per token: unbiased under the policy, never negative."""
-    gap = reference - policy
-    return torch.expm1(gap) - gap  # exp(gap) - gap - 1 cancels for small gaps, down to negative values
 
 
 @dataclass(frozen=True)
@@ -123,45 +139,62 @@ class RolloutLogprobs:
     reference: Tensor | None = None
 
 
-def grpo_loss(
-    rollout: RolloutLogprobs,
-    advantages: Tensor,
-    *,
-    clip_low: float,
-    clip_high: float,
-    kl_weight: float = 0.0,
-    loss_norm: str = "token",
-) -> Loss:
+def grpo_loss(rollout: RolloutLogprobs, advantages: Tensor, options: GRPOOptions) -> Loss:
     """The GRPO objective.
 
     Args:
         rollout: Log-probabilities of B responses.
         advantages: (B,) float.
-        clip_low: Lower clip distance.
-        clip_high: Upper clip distance.
-        kl_weight: Weight of the k3 penalty; needs ``rollout.reference`` when not 0.
-        loss_norm: ``token`` or ``sequence``.
+        options: ``clip_low``, ``clip_high``, ``ratio_level``, ``loss_norm``, and ``kl_weight``, ``kl_estimator``,
+            ``kl_gradient``; what else they say was done before.
+
+    Returns:
+        The loss, and means over a response's tokens of: what is held back by clipping (``clip_share``; above and
+        below, ``clip_share_high`` and ``clip_share_low``), the ``ratio``, and with a KL term its value ``kl``.
 
     Raises:
         ValueError: If a KL term is wanted without a reference.
     """
     mask = rollout.mask
-    ratio = torch.exp(torch.where(mask, rollout.policy - rollout.old, torch.zeros_like(rollout.policy)))
-    advantage = advantages[:, None]
-    clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
-    per_token = -torch.minimum(ratio * advantage, clipped * advantage)
     lengths = mask.sum(-1).clamp(min=1)
+    ratio = _ratio(rollout, options.ratio_level)
+    advantage = advantages[:, None]
+    lowest, highest = 1 - options.clip_low, 1 + options.clip_high
+    per_token = -torch.minimum(ratio * advantage, ratio.clamp(lowest, highest) * advantage)
+    clipped_high = ((ratio > highest) & (advantage > 0)).float()
+    clipped_low = ((ratio < lowest) & (advantage < 0)).float()
     metrics = {
-        "clip_share": ((ratio * advantage > clipped * advantage) & mask).float().sum(-1) / lengths,
-        "ratio": (ratio * mask).sum(-1) / lengths,
+        "clip_share": clipped_high + clipped_low,
+        "clip_share_high": clipped_high,
+        "clip_share_low": clipped_low,
+        "ratio": ratio,
     }
-    if kl_weight:
-        if rollout.reference is None:
-            raise ValueError("a KL term needs reference log-probabilities")
-        kl = kl_k3(rollout.policy, torch.where(mask, rollout.reference, rollout.policy.detach()))
-        per_token = per_token + kl_weight * kl
-        metrics["kl"] = (kl * mask).sum(-1) / lengths
+    if options.kl_weight:
+        metrics["kl"] = _kl(rollout, options)
+        per_token = per_token + options.kl_weight * metrics["kl"]
     per_row = (per_token * mask).sum(-1)
-    total = per_row.sum() if loss_norm == "token" else (per_row / lengths).sum()
-    unit = "token" if loss_norm == "token" else "sequence"
-    return Loss([Term(total, unit)], {name: value.detach().sum() for name, value in metrics.items()})
+    total = (per_row / lengths if options.loss_norm == "sequence" else per_row).sum()
+    means = {name: ((value.detach() * mask).sum(-1) / lengths).sum() for name, value in metrics.items()}
+    return Loss([Term(total, _UNITS[options.loss_norm])], means)
+
+
+def _ratio(rollout: RolloutLogprobs, level: str) -> Tensor:
+    """(B, T) float, 1 at masked places, whatever stands there."""
+    mask = rollout.mask
+    nothing = torch.zeros_like(rollout.policy)
+    gap = torch.where(mask, rollout.policy - rollout.old, nothing)
+    if level == "sequence":
+        mean = gap.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(min=1)
+        gap = torch.where(mask, mean, nothing)
+    return torch.exp(gap)
+
+
+def _kl(rollout: RolloutLogprobs, options: GRPOOptions) -> Tensor:
+    """(B, T) float, 0 at masked places, whatever stands there."""
+    if rollout.reference is None:
+        raise ValueError("a KL term needs reference log-probabilities")
+    nothing = torch.zeros_like(rollout.policy)
+    policy, reference, old = (
+        torch.where(rollout.mask, logprobs, nothing) for logprobs in (rollout.policy, rollout.reference, rollout.old)
+    )
+    return kl_penalty(policy, reference, old, options.kl_estimator, options.kl_gradient)

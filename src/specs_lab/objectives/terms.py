@@ -12,7 +12,9 @@ from typing import Literal
 
 from torch import Tensor
 
-Unit = Literal["token", "sequence"]
+Unit = Literal["token", "sequence", "capacity"]
+"""What a term is divided by: the number of response tokens, of responses (or pairs), or of tokens that the responses
+could have had, that is responses x longest response allowed: a constant of the run (Dr. GRPO, arXiv 2503.20783)."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class Term:
     """One additive part of a loss.
 
     Attributes:
-        total: Scalar, the sum over a micro-batch's units.
-        unit: What the sum is over; decides the count it is divided by.
+        total: Scalar, the sum over a micro-batch's units; with unit ``capacity`` the sum over its tokens.
+        unit: Decides the count that the sum is divided by.
         weight: Factor of this term in the loss.
     """
 
@@ -47,8 +49,8 @@ class Loss:
         """The scalar to back-propagate: sum of weight * total / count.
 
         Args:
-            counts: Number of tokens and of sequences in the whole optimizer step. A count of zero means that there
-                is nothing to learn from, and its terms contribute zero.
+            counts: How many there are of each unit in the whole optimizer step; units that no term uses may be left
+                out. A count of zero means that there is nothing to learn from, and its terms contribute zero.
         """
         parts = [term.weight * term.total / max(counts[term.unit], 1.0) for term in self.terms]
         return sum(parts[1:], start=parts[0])

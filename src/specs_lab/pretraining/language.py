@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from specs_lab.models.vlm import VLM, Row
+from specs_lab.models.prompts import Row
+from specs_lab.models.vlm import VLM
 from specs_lab.pretraining.corpus import Corpus, Example
 from specs_lab.pretraining.optimisers import MuonAndAdamW
 from specs_lab.pretraining.options.pretrain import LanguageOptions

@@ -1,44 +1,25 @@
-"""Sampling in the training process: each prompt is prefilled once, its cache expanded, finished rows dropped.
+"""Sampling in the training process, with the weights as they are.
 
-Prompts are left-padded for the prefill (a batch needs one cache length) and their own M-RoPE positions are kept, so
-padding changes nothing but rounding.
+Each prompt is encoded once, packed with others without padding; its responses read its keys and values where they are;
+finished rows are dropped. Models whose prompts cannot be shared go through :mod:`specs_lab.rollout.plain`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
-from specs_lab.models.vlm import VLM, Prompt
-from specs_lab.rollout.sampling import Completion, Sampling, pick, uniforms
+from specs_lab.models.attention import DecodePlan, PrefillPlan
+from specs_lab.models.prompts import Prompt
+from specs_lab.models.vlm import VLM
+from specs_lab.rollout.plain import generate_plain
+from specs_lab.rollout.sampling import Completion, Sampling, Transcript, choose, random_numbers
 
 _COMPACT_BELOW = 0.75
-"""Finished rows are dropped once fewer than this share of rows is alive; dropping them copies the cache."""
-
-
-@dataclass
-class _Decoder:
-    """The rows that are still being decoded; ``rows`` maps each to its place in the result."""
-
-    cache: DynamicCache
-    attention: Tensor
-    positions: Tensor
-    rows: Tensor
-    alive: Tensor
-
-    def compact(self) -> None:
-        """Drops finished rows, when there are enough of them to be worth it."""
-        if self.alive.float().mean() >= _COMPACT_BELOW:
-            return
-        keep = self.alive.nonzero()[:, 0]
-        self.cache.batch_select_indices(keep)
-        self.attention, self.positions = self.attention[keep], self.positions[keep]
-        self.rows, self.alive = self.rows[keep], self.alive[keep]
+"""Finished rows are dropped once fewer than this share of rows is alive; dropping them copies the rows' caches."""
 
 
 def generate(
@@ -56,108 +37,100 @@ def generate(
     Returns:
         For each prompt its responses, in the order of its keys.
     """
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].token_ids))  # like lengths together: less padding
     results: list[list[Completion]] = [[] for _ in prompts]
+    one_batch = _generate_batch if vlm.shares_prompts else generate_plain
     with vlm.inference():
-        while order:
-            batch: list[int] = []
-            while order and sum(len(keys[i]) for i in batch) + len(keys[order[0]]) <= max(
-                batch_size, len(keys[order[0]])
-            ):
-                batch.append(order.pop(0))
-            made = _generate_batch(vlm, [prompts[i] for i in batch], [keys[i] for i in batch], sampling)
-            for i, completions in zip(batch, made, strict=True):
-                results[i] = completions
+        for batch in _batches(prompts, keys, batch_size):
+            made = iter(one_batch(vlm, [prompts[i] for i, _ in batch], [names for _, names in batch], sampling))
+            for i, names in batch:
+                results[i] += [next(made) for _ in names]
     return results
 
 
-def _prefill(vlm: VLM, prompts: Sequence[Prompt]) -> tuple[DynamicCache, Tensor, Tensor]:
-    """Runs the prompts; returns the cache, the attention mask (P, T), and the logits after each prompt (P, V)."""
-    width = max(len(prompt.token_ids) for prompt in prompts)
-    ids = torch.full((len(prompts), width), vlm.pad_id)
-    mask = torch.zeros((len(prompts), width), dtype=torch.long)
-    positions = torch.zeros((3, len(prompts), width), dtype=torch.long)
-    for i, prompt in enumerate(prompts):
-        start = width - len(prompt.token_ids)
-        ids[i, start:], mask[i, start:], positions[:, i, start:] = prompt.token_ids, 1, prompt.position_ids
-    cache = DynamicCache(config=vlm.core.config.get_text_config())
-    mask = mask.to(vlm.device)
-    output = vlm.core.model(
-        input_ids=ids.to(vlm.device),
-        attention_mask=mask,
-        position_ids=positions.to(vlm.device),
-        mm_encoder_outputs=vlm.encoder_outputs(prompts),
-        past_key_values=cache,
-        use_cache=True,
-    )
-    return cache, mask, vlm.core.lm_head(output.last_hidden_state[:, -1]).float()
+def _batches(
+    prompts: Sequence[Prompt], keys: Sequence[Sequence[str]], batch_size: int
+) -> Iterator[list[tuple[int, Sequence[str]]]]:
+    """Batches of (prompt, names) with up to ``batch_size`` names; prompts of like length together, large ones cut."""
+    batch: list[tuple[int, Sequence[str]]] = []
+    room = batch_size
+    for i in sorted(range(len(prompts)), key=lambda i: len(prompts[i].token_ids)):
+        rest = keys[i]
+        while rest:
+            if room <= 0 or (len(rest) > room and len(rest) <= batch_size):  # cut only what fits no batch whole
+                yield batch
+                batch, room = [], batch_size
+            batch.append((i, rest[:room]))
+            rest, room = rest[room:], room - len(rest[:room])
+    if batch:
+        yield batch
+
+
+def prefill(vlm: VLM, prompts: Sequence[Prompt]) -> tuple[PrefillPlan, Tensor]:
+    """Encodes prompts; returns their keys and values, and the logits behind each, (P, V)."""
+    plan = PrefillPlan([len(prompt.token_ids) for prompt in prompts])
+    token_ids = torch.cat([prompt.token_ids for prompt in prompts])[None]
+    position_ids = torch.cat([prompt.position_ids for prompt in prompts], dim=1)[:, None]
+    states = vlm.text_hidden_states(token_ids, position_ids, plan, prompts)
+    ends = torch.tensor(plan.lengths).cumsum(0) - 1
+    return plan, vlm.logits(states[0, ends.to(states.device)])
+
+
+@dataclass
+class _Rows:
+    """The rows that are still being decoded.
+
+    Attributes:
+        plan: Their keys and values.
+        places: (R,) int64, which response each row is.
+        positions: (axes, R) int64, position of the token to come.
+        alive: (R,) bool, which have not ended.
+    """
+
+    plan: DecodePlan
+    places: Tensor
+    positions: Tensor
+    alive: Tensor
+
+    def drop_finished(self, tokens: Tensor) -> Tensor:
+        """Drops finished rows when it is worth it; returns those of ``tokens`` that belong to rows still here."""
+        if self.alive.float().mean() >= _COMPACT_BELOW:
+            return tokens
+        keep = self.alive.nonzero()[:, 0]
+        self.plan.keep(keep)
+        self.places, self.positions, self.alive = self.places[keep], self.positions[:, keep], self.alive[keep]
+        return tokens[keep]
 
 
 def _generate_batch(
     vlm: VLM, prompts: Sequence[Prompt], keys: Sequence[Sequence[str]], sampling: Sampling
-) -> list[list[Completion]]:
-    cache, attention, logits = _prefill(vlm, prompts)
-    owner = torch.tensor([i for i, names in enumerate(keys) for _ in names])
-    noise = np.stack([uniforms(name, sampling.max_new_tokens) for names in keys for name in names])
-    random = torch.from_numpy(noise).to(vlm.device)
-    next_position = torch.tensor([prompt.next_position for prompt in prompts])[owner]
-    if len(owner) != len(prompts):
-        cache.batch_select_indices(owner.to(vlm.device))
-    state = _Decoder(
-        cache=cache,
-        attention=attention[owner],
-        positions=next_position.to(vlm.device),
-        rows=torch.arange(len(owner)),
-        alive=torch.ones(len(owner), dtype=torch.bool),
+) -> list[Completion]:
+    """One response for every name, prompts one after the other."""
+    plan, logits = prefill(vlm, prompts)
+    device = logits.device
+    owners = torch.tensor([i for i, names in enumerate(keys) for _ in names], device=device)
+    random = random_numbers([name for names in keys for name in names], sampling.max_new_tokens).to(device)
+    starts = torch.tensor([prompt.next_position for prompt in prompts], device=device)[owners]
+    rows = _Rows(
+        plan=DecodePlan(plan, owners),
+        places=torch.arange(len(owners), device=device),
+        positions=starts.expand(len(prompts[0].position_ids), -1),
+        alive=torch.ones(len(owners), dtype=torch.bool, device=device),
     )
-    tokens = torch.full((len(owner), sampling.max_new_tokens), vlm.pad_id)
-    scores = torch.zeros((len(owner), sampling.max_new_tokens))
-    lengths = torch.zeros(len(owner), dtype=torch.long)
-    logits = logits[owner]
+    transcript = Transcript(len(owners), sampling.max_new_tokens, vlm.pad_id, device)
+    logits = logits[owners]
     for step in range(sampling.max_new_tokens):
-        chosen, chosen_logprobs = _choose(vlm, logits, sampling.temperature, random[state.rows, step])
-        here = state.rows[state.alive]
-        tokens[here, step], scores[here, step] = chosen[state.alive], chosen_logprobs[state.alive]
-        lengths[here] += 1
-        state.alive &= chosen != vlm.end_id
-        if not state.alive.any() or step + 1 == sampling.max_new_tokens:
+        tokens, logprobs = choose(logits, sampling.temperature, random[rows.places, step], vlm.never_sampled)
+        transcript.write(step, rows.places[rows.alive], tokens[rows.alive], logprobs[rows.alive])
+        rows.alive &= tokens != vlm.end_id
+        if step + 1 == sampling.max_new_tokens or not rows.alive.any():
             break
-        lane = torch.arange(len(state.rows))
-        before = state.rows
-        state.compact()
-        if len(state.rows) != len(before):
-            lane = torch.searchsorted(before, state.rows)  # rows stay sorted
-        logits = _advance(vlm, state, chosen[lane])
-    ended = (tokens == vlm.end_id).any(dim=1)
-    flat = [
-        Completion(tuple(tokens[i, :n].tolist()), tuple(scores[i, :n].tolist()), truncated=not bool(ended[i]))
-        for i, n in enumerate(lengths.tolist())
-    ]
-    result: list[list[Completion]] = [[] for _ in prompts]
-    for prompt, completion in zip(owner.tolist(), flat, strict=True):
-        result[prompt].append(completion)
-    return result
+        logits = _advance(vlm, rows, rows.drop_finished(tokens))
+    return transcript.completions(vlm.end_id)
 
 
-def _choose(vlm: VLM, logits: Tensor, temperature: float, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """Next tokens and their log-probabilities; placeholders of pictures are never sampled."""
-    logprobs = torch.log_softmax(logits / (temperature or 1.0), dim=-1)
-    allowed = logits.clone()
-    allowed[:, vlm.never_sampled] = -torch.inf
-    chosen = pick(allowed, temperature, uniform)
-    return chosen.cpu(), logprobs.gather(1, chosen[:, None])[:, 0].cpu()
-
-
-def _advance(vlm: VLM, state: _Decoder, tokens: Tensor) -> Tensor:
-    """Feeds one token a row; returns the next logits, (rows, V)."""
-    ones = torch.ones((len(tokens), 1), dtype=state.attention.dtype, device=state.attention.device)
-    state.attention = torch.cat([state.attention, ones], dim=1)
-    output = vlm.core.model(
-        input_ids=tokens[:, None].to(vlm.device),
-        attention_mask=state.attention,
-        position_ids=state.positions[None, :, None].expand(3, -1, 1),
-        past_key_values=state.cache,
-        use_cache=True,
-    )
-    state.positions = state.positions + 1
-    return vlm.core.lm_head(output.last_hidden_state[:, -1]).float()
+def _advance(vlm: VLM, rows: _Rows, tokens: Tensor) -> Tensor:
+    """Feeds one token a row; returns the next logits, (R, V)."""
+    states = vlm.text_hidden_states(tokens[:, None], rows.positions[..., None], rows.plan)
+    rows.plan.steps += 1
+    rows.positions = rows.positions + 1
+    return vlm.logits(states[:, 0])

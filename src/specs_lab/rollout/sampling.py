@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,11 @@ def uniforms(key: str, count: int) -> np.ndarray:
     return numpy_rng("sample", key).random(count)
 
 
+def random_numbers(names: Sequence[str], count: int) -> Tensor:
+    """The random numbers of several responses, (responses, count) float64."""
+    return torch.from_numpy(np.stack([uniforms(name, count) for name in names]))
+
+
 def pick(logits: Tensor, temperature: float, uniform: Tensor) -> Tensor:
     """The next token of each row, by inversion of the cumulative distribution.
 
@@ -65,3 +71,50 @@ def pick(logits: Tensor, temperature: float, uniform: Tensor) -> Tensor:
     target = uniform[:, None] * cumulative[:, -1:]  # the sum may miss 1 by rounding
     # right=True: the first index whose cumulative mass exceeds the target, hence never a token of probability zero
     return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+
+
+def choose(logits: Tensor, temperature: float, uniform: Tensor, never: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Next tokens and their log-probabilities under the model, (B,) each.
+
+    Args:
+        logits: (B, V) float.
+        temperature: 0 is greedy.
+        uniform: (B,) float64 in [0, 1).
+        never: Tokens that are not to be chosen, such as the placeholders of pictures. The log-probabilities are those
+            of the model with all its tokens, as the training forward pass computes them.
+    """
+    logprobs = torch.log_softmax(logits / (temperature or 1.0), dim=-1)
+    allowed = logits.clone()
+    allowed[:, list(never)] = -torch.inf
+    tokens = pick(allowed, temperature, uniform)
+    return tokens, logprobs.gather(1, tokens[:, None])[:, 0]
+
+
+class Transcript:
+    """What has been sampled so far; it stays where the model is, so that no step waits for a copy.
+
+    Args:
+        count: Responses.
+        width: Longest response.
+        pad_id: What stands behind the end of a response.
+        device: Where the model is.
+    """
+
+    def __init__(self, count: int, width: int, pad_id: int, device: torch.device) -> None:
+        self._tokens = torch.full((count, width), pad_id, device=device)
+        self._logprobs = torch.zeros((count, width), device=device)
+        self._lengths = torch.zeros(count, dtype=torch.long, device=device)
+
+    def write(self, step: int, places: Tensor, tokens: Tensor, logprobs: Tensor) -> None:
+        """Adds a token to the responses at ``places``, all of which have ``step`` tokens."""
+        self._tokens[places, step] = tokens
+        self._logprobs[places, step] = logprobs.to(self._logprobs.dtype)
+        self._lengths[places] = step + 1
+
+    def completions(self, end_id: int) -> list[Completion]:
+        """The responses; those without the end token were cut."""
+        rows = zip(self._tokens.tolist(), self._logprobs.tolist(), self._lengths.tolist(), strict=True)
+        return [
+            Completion(tuple(tokens[:length]), tuple(logprobs[:length]), truncated=end_id not in tokens[:length])
+            for tokens, logprobs, length in rows
+        ]

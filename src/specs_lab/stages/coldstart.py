@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from safetensors.torch import load_file, save_file
 
 from specs_lab.core.seeding import derive_seed
 from specs_lab.data.records import read_pairs
-from specs_lab.models.reference import make_reference, sequence_logps
-from specs_lab.models.vlm import VLM, Row
+from specs_lab.models.prompts import Row, row_tokens
+from specs_lab.models.reference import AdapterOff, sequence_logps
+from specs_lab.models.reference_cache import read_reference, reference_fingerprint, write_reference
+from specs_lab.models.vlm import VLM
 from specs_lab.objectives.dpo import DPOOptions
 from specs_lab.objectives.hybrid import HybridOptions
 from specs_lab.objectives.optimisation import ColdStartOptions
@@ -22,17 +23,16 @@ from specs_lab.stages.common import load_model, open_loggers, save_model
 from specs_lab.stages.context import StageContext
 from specs_lab.stages.curve import CurveCallback, Measurements
 from specs_lab.stages.evaluate import make_evaluator
-from specs_lab.stages.fingerprint import fingerprint
+from specs_lab.stages.fingerprint import fingerprint as fingerprint_of_code
 from specs_lab.stages.steps import StepRows
 from specs_lab.stages.store import read_manifest
-from specs_lab.training.base import TrainingModule, row_tokens
+from specs_lab.training.base import TrainingModule
 from specs_lab.training.cold_start import DPOModule, HybridModule, Pair, SFTModule
 from specs_lab.training.fit import Items, ShuffledBatches, fit
 
 _REFERENCE_CODE = (
-    "specs_lab.models.reference",
-    "specs_lab.models.vlm",
-    "specs_lab.models.processing",
+    "specs_lab.models",
+    "specs_lab.objectives.logprobs",
     "specs_lab.data.records",
     "specs_lab.stages.coldstart",
 )
@@ -44,12 +44,12 @@ def run(context: StageContext) -> None:
     options, trainer, suite = (context.options[role] for role in ("coldstart", "trainer", "suite"))
     vlm = load_model(context.inputs["model"], trainer)
     chosen, rejected = encode_pairs(vlm, context.inputs["data"] / "pairs.parquet")
-    module = make_module(vlm, options, trainer.micro_batch_size)
+    module = make_module(vlm, options, trainer.micro_batch_tokens)
     batches = ShuffledBatches(len(chosen), options.batch_size, options.steps, context.seed)
     references: list[tuple[float, float]] = [(float("nan"), float("nan"))] * len(chosen)
     callbacks: list[Callback] = []
-    if isinstance(options, DPOOptions):
-        references, seconds = reference_logps(context, vlm, chosen, rejected, trainer.micro_batch_size)
+    if isinstance(options, DPOOptions) and not options.reference_free:
+        references, seconds = reference_logps(context, vlm, chosen, rejected, trainer.micro_batch_tokens)
         tokens = [row_tokens(sides) for sides in zip(chosen, rejected, strict=True)]
         callbacks.append(ReferenceCharge(batches, tokens, seconds / len(chosen)))
     pairs = [Pair(c, r, *reference) for c, r, reference in zip(chosen, rejected, references, strict=True)]
@@ -95,14 +95,14 @@ class ReferenceCharge(Callback):
         self._seen |= new
 
 
-def make_module(vlm: VLM, options: ColdStartOptions, micro_batch_size: int) -> TrainingModule:
+def make_module(vlm: VLM, options: ColdStartOptions, micro_batch_tokens: int) -> TrainingModule:
     """The Lightning module of a cold start's options."""
     if isinstance(options, HybridOptions):
-        return HybridModule(vlm, options, micro_batch_size)
+        return HybridModule(vlm, options, micro_batch_tokens)
     if isinstance(options, DPOOptions):
-        return DPOModule(vlm, options, micro_batch_size)
+        return DPOModule(vlm, options, micro_batch_tokens)
     if isinstance(options, SFTOptions):
-        return SFTModule(vlm, options, micro_batch_size)
+        return SFTModule(vlm, options, micro_batch_tokens)
     raise TypeError(f"no module trains {type(options).__name__}")
 
 
@@ -118,27 +118,30 @@ def encode_pairs(vlm: VLM, path: Path) -> tuple[list[Row], list[Row]]:
 
 
 def reference_logps(
-    context: StageContext, vlm: VLM, chosen: list[Row], rejected: list[Row], micro_batch_size: int
+    context: StageContext, vlm: VLM, chosen: list[Row], rejected: list[Row], micro_batch_tokens: int
 ) -> tuple[list[tuple[float, float]], float]:
     """Reference log-probabilities of both sides of each pair, (chosen, rejected), and the seconds that they took.
 
     The reference is the model that the stage starts from. They are computed once for a (model, data) and kept in the
-    store beside the stages, where every arm finds them; the key names both inputs.
+    store beside the stages, where every arm finds them; the key names both inputs, and the file what it was made from.
     """
+    count = len(chosen)
+    rows = [*chosen, *rejected]
+    fingerprint = reference_fingerprint(vlm, rows)
 
     def build(folder: Path) -> None:
-        with context.progress.task(f"{context.name}: reference log-probabilities", 2) as advance:
-            reference = make_reference(vlm)
-            sides = {}
-            for name, rows in (("chosen", chosen), ("rejected", rejected)):
-                sides[name] = sequence_logps(reference, rows, micro_batch_size)
-                advance()
-        save_file(sides, folder / "reference.safetensors")
+        with context.progress.task(f"{context.name}: reference log-probabilities", 1) as advance:
+            # Nothing has been trained yet: without an adapter the model itself is the reference, no copy is needed.
+            start = AdapterOff(vlm) if vlm.has_adapter else vlm
+            logps = sequence_logps(start, rows, micro_batch_tokens)
+            advance()
+        sides = {"chosen": logps[:count].clone(), "rejected": logps[count:].clone()}
+        write_reference(folder / "reference.safetensors", sides, fingerprint)
 
     inputs = {name: path.name for name, path in context.inputs.items()}
-    code = fingerprint(_REFERENCE_CODE)
+    code = fingerprint_of_code(_REFERENCE_CODE)
     key = f"{derive_seed('reference', code, *sorted(inputs.items())):020x}"
     folder, _ = context.store.make("reference", key, build, {"inputs": inputs})
-    sides = load_file(folder / "reference.safetensors")
+    sides = read_reference(folder / "reference.safetensors", fingerprint)
     both = torch.stack([sides["chosen"], sides["rejected"]], dim=1)
     return [(float(c), float(r)) for c, r in both], float(read_manifest(folder)["seconds"])

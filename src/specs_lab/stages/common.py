@@ -23,7 +23,14 @@ MODEL = "model"
 def load_model(artifact: Path, trainer: TrainerOptions) -> VLM:
     """The model of an artifact, in float32, with the vision tower frozen if the base says so."""
     torch.set_num_threads(trainer.threads)
-    vlm = VLM.load(artifact / MODEL, freeze_vision=not (artifact / "vision_is_trained").exists())
+    vlm = VLM.load(
+        artifact / MODEL,
+        freeze_vision=not (artifact / "vision_is_trained").exists(),
+        share_prompts=trainer.share_prompts,
+        feature_cache_bytes=trainer.feature_cache_mb << 20,
+    )
+    if trainer.gradient_checkpointing:
+        vlm.checkpoint_activations()
     use_gpu = trainer.accelerator == "gpu" or (trainer.accelerator == "auto" and torch.cuda.is_available())
     return vlm.to("cuda") if use_gpu else vlm
 

@@ -48,16 +48,34 @@ def _no_cold_start(options: Mapping[str, Any]) -> str | None:
 
 # What several kinds depend on. Left out, because it cannot change a result: core.errors/options/progress/registry, the
 # store and the planning of stages, tracking (but for the rows it writes), the trainer's options and the command line.
-_MODEL = ("specs_lab.models.vlm", "specs_lab.models.processing", "specs_lab.models.families", "specs_lab.core.budget")
+_MODEL = (
+    "specs_lab.models.attention",
+    "specs_lab.models.families",
+    "specs_lab.models.features",
+    "specs_lab.models.micro_batches",
+    "specs_lab.models.packing",
+    "specs_lab.models.processing",
+    "specs_lab.models.prompts",
+    "specs_lab.models.vlm",
+    "specs_lab.objectives.logprobs",
+    "specs_lab.core.budget",
+)
 _PROBLEMS = ("specs_lab.problems", "specs_lab.core.seeding")
 _SAMPLING = ("specs_lab.rollout", "specs_lab.rewards", "specs_lab.stages.common")
 _STEPS = (
     "specs_lab.training.base",
+    "specs_lab.training.distributed",
     "specs_lab.objectives.optimisation",
     "specs_lab.objectives.terms",
     "specs_lab.tracking.rows",
 )
-_TRAINING = ("specs_lab.stages.steps", "specs_lab.training.fit", "specs_lab.models.reference", *_STEPS)
+_TRAINING = (
+    "specs_lab.stages.steps",
+    "specs_lab.training.fit",
+    "specs_lab.models.reference",
+    "specs_lab.models.reference_cache",
+    *_STEPS,
+)
 _EVALUATION = (
     "specs_lab.evaluation",
     "specs_lab.metrics.generalization_factor",
@@ -69,6 +87,8 @@ _RL = (
     "specs_lab.stages.rl",
     "specs_lab.training.grpo",
     "specs_lab.objectives.grpo",
+    "specs_lab.objectives.advantages",
+    "specs_lab.objectives.kl",
 )
 
 _ALL = (
@@ -106,6 +126,7 @@ _ALL = (
             "specs_lab.stages.coldstart",
             "specs_lab.objectives.sft",
             "specs_lab.objectives.dpo",
+            "specs_lab.objectives.preferences",
             "specs_lab.objectives.hybrid",
             "specs_lab.training.cold_start",
             "specs_lab.data.records",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from specs_lab.problems.sources.procedural import draw_mixed_task
+from specs_lab.problems.sources.procedural import Task, draw_mixed_task
 from specs_lab.stages.common import load_model, open_loggers, save_model, scorer
 from specs_lab.stages.context import StageContext
 from specs_lab.stages.steps import StepRows
@@ -18,16 +18,23 @@ def run(context: StageContext) -> None:
     # Arms share prompts and random numbers, whatever their model, method and learning rate; the zero model's RL and the
     # final one share them only if they draw from the same cells.
     stream = f"rl/{context.seed}/{'+'.join(options.mixture)}"
+    problems = context.options["problems"]
+
+    def spare(step: int, place: int, attempt: int) -> Task:
+        # One number for each, so that the families take turns here as well.
+        index = (step * options.prompts_per_step + place) * options.max_resamples + attempt - 1
+        return draw_mixed_task(problems, options.mixture, f"{stream}/spare", index)
+
     module = GRPOModule(
         vlm,
         options,
         scorer(context.options["reward"]),
-        micro_batch_size=trainer.micro_batch_size,
+        micro_batch_tokens=trainer.micro_batch_tokens,
         sample_batch_size=trainer.sample_batch_size,
         stream=stream,
+        spare=spare,
     )
     batch = options.prompts_per_step
-    problems = context.options["problems"]
     tasks = Items(batch * options.steps, lambda index: draw_mixed_task(problems, options.mixture, stream, index))
     with RowWriter(context.folder / "rows.csv") as rows, open_loggers(context) as loggers:
         fit(

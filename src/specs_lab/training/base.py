@@ -1,14 +1,15 @@
 """What all four methods share: the optimizer step.
 
 One Lightning batch is one optimizer step; micro-batches live inside it, and every term of the loss is divided by a
-count over the *whole* step (Lightning's own accumulation would average micro-batch means, which weights tokens by how
-rows happen to be split).
+count over the *whole* step, all ranks included (Lightning's own accumulation would average micro-batch means, which
+weights tokens by how rows happen to be split). Every rank is given the whole batch and takes its share of it.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -16,16 +17,14 @@ from lightning import LightningModule
 from torch import Tensor
 
 from specs_lab.core.budget import Budget
-from specs_lab.models.vlm import VLM, Row
+from specs_lab.models.micro_batches import micro_batches
+from specs_lab.models.prompts import Row
+from specs_lab.models.vlm import VLM
 from specs_lab.objectives.optimisation import OptimiserOptions
 from specs_lab.objectives.terms import Loss, Unit
+from specs_lab.training.distributed import sum_gradients, summed, world_size
 
 T = TypeVar("T")
-
-
-def row_tokens(rows: Sequence[Row]) -> int:
-    """Tokens of prompts and completions, without padding."""
-    return sum(len(row.prompt.token_ids) + len(row.completion) for row in rows)
 
 
 def unit_counts(rows: Sequence[Row]) -> dict[Unit, float]:
@@ -39,15 +38,15 @@ class TrainingModule(LightningModule):
     Args:
         vlm: The policy; trained in place.
         optimiser: Settings of AdamW.
-        micro_batch_size: Items in one forward pass.
+        micro_batch_tokens: Most tokens in one forward pass.
     """
 
-    def __init__(self, vlm: VLM, optimiser: OptimiserOptions, micro_batch_size: int) -> None:
+    def __init__(self, vlm: VLM, optimiser: OptimiserOptions, micro_batch_tokens: int) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.vlm = vlm
         self.optimiser = optimiser
-        self.micro_batch_size = micro_batch_size
+        self.micro_batch_tokens = micro_batch_tokens
         self.budget = Budget(parameters=vlm.forward_parameters)
         self.step_metrics: dict[str, float] = {}
         self.updates = 0
@@ -81,13 +80,18 @@ class TrainingModule(LightningModule):
         )
 
     def update(
-        self, items: Sequence[T], counts: Mapping[Unit, float], objective: Callable[[Sequence[T]], Loss]
+        self,
+        items: Sequence[T],
+        rows: Callable[[T], Sequence[Row]],
+        counts: Mapping[Unit, float],
+        objective: Callable[[Sequence[T]], Loss],
     ) -> dict[str, float]:
-        """One optimizer update over all items, micro-batch by micro-batch.
+        """One optimizer update over all items of all ranks, micro-batch by micro-batch.
 
         Args:
-            items: What the objective is evaluated on, at least one; like lengths next to each other save padding.
-            counts: Tokens and sequences of the whole step, for normalisation.
+            items: What this rank evaluates the objective on; at least one on one rank.
+            rows: The rows of an item.
+            counts: Tokens and sequences of the whole step, all ranks included, for normalisation.
             objective: Loss of a micro-batch.
 
         Returns:
@@ -95,21 +99,42 @@ class TrainingModule(LightningModule):
         """
         optimizer: Any = self.optimizers()  # the only one
         optimizer.zero_grad(set_to_none=True)
-        metrics: dict[str, Tensor] = {}
-        total = torch.zeros((), device=self.vlm.device)
-        for start in range(0, len(items), self.micro_batch_size):
-            loss = objective(items[start : start + self.micro_batch_size])
-            value = loss.normalised(counts)
-            self.manual_backward(value)
-            total += value.detach()
-            for name, summed in loss.metrics.items():
-                metrics[name] = metrics.get(name, 0) + summed
+        sums: dict[str, Tensor] = {"loss": torch.zeros((), device=self.vlm.device)}
+        with self._gradients_stay_here():
+            for part in micro_batches(items, rows, self.vlm.tokens_to_encode, self.micro_batch_tokens):
+                loss = objective(part)
+                value = loss.normalised(counts)
+                self.manual_backward(value)
+                for name, summand in {"loss": value.detach(), **loss.metrics}.items():
+                    sums[name] = sums[name] + summand if name in sums else summand
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        sum_gradients(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.optimiser.max_grad_norm)
         lr = self.optimiser.lr * min(1.0, (self.updates + 1) / max(1, self.optimiser.warmup_steps))
         for group in optimizer.param_groups:
             group["lr"] = lr
         optimizer.step()
         self.updates += 1
-        means = {name: float(value) / len(items) for name, value in metrics.items()}
-        return {"loss": float(total), "grad_norm": float(norm), "lr": lr, **means}
+        totals = self._totals(sums, len(items))
+        count = totals.pop("items")
+        loss = totals.pop("loss")
+        return {"loss": loss, "grad_norm": float(norm), "lr": lr, **{n: v / count for n, v in totals.items()}}
+
+    def _totals(self, sums: Mapping[str, Tensor], items: int) -> dict[str, float]:
+        """Sums over ranks, and the number of items; a rank without items knows no metric's name but adds nothing."""
+        own = {**{name: float(value) for name, value in sums.items()}, "items": float(items)}
+        if world_size() == 1:
+            return own
+        names: list[Any] = [None] * world_size()
+        torch.distributed.all_gather_object(names, sorted(own))
+        return summed({name: own.get(name, 0.0) for name in sorted(set().union(*names))}, self.vlm.device)
+
+    @contextmanager
+    def _gradients_stay_here(self) -> Iterator[None]:
+        """Keeps DDP from exchanging gradients after every backward pass: that is done once, at the end."""
+        wrapped = self.trainer.model
+        if isinstance(wrapped, torch.nn.parallel.DistributedDataParallel):
+            with wrapped.no_sync():
+                yield
+        else:
+            yield

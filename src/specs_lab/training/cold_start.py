@@ -9,12 +9,14 @@ from typing import final
 import torch
 from torch import Tensor
 
-from specs_lab.models.vlm import VLM, Row, TokenLogprobs
+from specs_lab.models.prompts import Row, row_tokens
+from specs_lab.models.vlm import VLM, TokenLogprobs
 from specs_lab.objectives.dpo import DPOOptions, PairLogps, dpo_loss
 from specs_lab.objectives.hybrid import HybridOptions, hybrid_loss
 from specs_lab.objectives.sft import SFTOptions, sft_loss
 from specs_lab.objectives.terms import Loss
-from specs_lab.training.base import TrainingModule, row_tokens, unit_counts
+from specs_lab.training.base import TrainingModule, unit_counts
+from specs_lab.training.distributed import my_share
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Pair:
     reference_rejected: float = float("nan")
 
     @property
-    def length(self) -> int:
-        """Tokens of the longer side."""
-        return len(self.chosen.prompt.token_ids) + max(len(self.chosen.completion), len(self.rejected.completion))
+    def rows(self) -> tuple[Row, Row]:
+        """Both sides."""
+        return self.chosen, self.rejected
 
 
 def _prefixed(metrics: dict[str, float]) -> dict[str, float]:
@@ -47,35 +49,35 @@ def _prefixed(metrics: dict[str, float]) -> dict[str, float]:
 class SFTModule(TrainingModule):
     """Supervised fine-tuning on the chosen sides."""
 
-    def __init__(self, vlm: VLM, options: SFTOptions, micro_batch_size: int) -> None:
-        super().__init__(vlm, options, micro_batch_size)
+    def __init__(self, vlm: VLM, options: SFTOptions, micro_batch_tokens: int) -> None:
+        super().__init__(vlm, options, micro_batch_tokens)
         self.options = options
 
     def train_step(self, batch: Sequence[Pair]) -> dict[str, float]:
         """One update on a batch of pairs."""
-        rows = [pair.chosen for pair in sorted(batch, key=lambda pair: pair.length)]
+        rows = [pair.chosen for pair in batch]
 
         def objective(part: Sequence[Row]) -> Loss:
             scored = self.vlm.logprobs(part)
             return sft_loss(scored.logprobs, scored.mask, self.options.sft_norm)
 
         self.budget.train(row_tokens(rows))
-        return _prefixed(self.update(rows, unit_counts(rows), objective))
+        return _prefixed(self.update(my_share(rows), lambda row: (row,), unit_counts(rows), objective))
 
 
 @final
 class DPOModule(TrainingModule):
     """Direct preference optimisation."""
 
-    def __init__(self, vlm: VLM, options: DPOOptions, micro_batch_size: int) -> None:
-        super().__init__(vlm, options, pairs_in(micro_batch_size))
+    def __init__(self, vlm: VLM, options: DPOOptions, micro_batch_tokens: int) -> None:
+        super().__init__(vlm, options, micro_batch_tokens)
         self.options = options
 
     def train_step(self, batch: Sequence[Pair]) -> dict[str, float]:
         """One update on a batch of pairs."""
 
         def objective(part: Sequence[Pair]) -> Loss:
-            return dpo_loss(score_pairs(self.vlm, part)[0], self.options.beta)
+            return dpo_loss(score_pairs(self.vlm, part)[0], self.options)
 
         return _prefixed(update_on_pairs(self, batch, objective))
 
@@ -84,31 +86,18 @@ class DPOModule(TrainingModule):
 class HybridModule(TrainingModule):
     """DPO plus lambda times SFT on the chosen sides."""
 
-    def __init__(self, vlm: VLM, options: HybridOptions, micro_batch_size: int) -> None:
-        super().__init__(vlm, options, pairs_in(micro_batch_size))
+    def __init__(self, vlm: VLM, options: HybridOptions, micro_batch_tokens: int) -> None:
+        super().__init__(vlm, options, micro_batch_tokens)
         self.options = options
 
     def train_step(self, batch: Sequence[Pair]) -> dict[str, float]:
         """One update on a batch of pairs."""
-        options = self.options
 
         def objective(part: Sequence[Pair]) -> Loss:
             logps, chosen = score_pairs(self.vlm, part)
-            return hybrid_loss(
-                logps,
-                chosen.logprobs,
-                chosen.mask,
-                beta=options.beta,
-                sft_weight=options.sft_weight,
-                sft_norm=options.sft_norm,
-            )
+            return hybrid_loss(logps, chosen.logprobs, chosen.mask, self.options)
 
         return _prefixed(update_on_pairs(self, batch, objective))
-
-
-def pairs_in(micro_batch_size: int) -> int:
-    """Pairs that make up a micro-batch of this many rows."""
-    return max(1, micro_batch_size // 2)
 
 
 def score_pairs(vlm: VLM, pairs: Sequence[Pair]) -> tuple[PairLogps, TokenLogprobs]:
@@ -117,19 +106,22 @@ def score_pairs(vlm: VLM, pairs: Sequence[Pair]) -> tuple[PairLogps, TokenLogpro
     Returns:
         Whole-response log-probabilities, each (B,), and the chosen sides' per-token ones, each (B, T).
     """
+    count = len(pairs)
     scored = vlm.logprobs([pair.chosen for pair in pairs] + [pair.rejected for pair in pairs])
-    policy_chosen, policy_rejected = scored.logprobs.sum(-1).split(len(pairs))
+    policy_chosen, policy_rejected = scored.logprobs.sum(-1).split(count)
+    chosen_lengths, rejected_lengths = scored.mask.sum(-1).split(count)
 
     def reference(values: list[float]) -> Tensor:
         return torch.tensor(values, device=policy_chosen.device, dtype=policy_chosen.dtype)
 
     logps = PairLogps(
-        policy_chosen,
-        policy_rejected,
-        reference([pair.reference_chosen for pair in pairs]),
-        reference([pair.reference_rejected for pair in pairs]),
+        policy_chosen=policy_chosen,
+        policy_rejected=policy_rejected,
+        reference_chosen=reference([pair.reference_chosen for pair in pairs]),
+        reference_rejected=reference([pair.reference_rejected for pair in pairs]),
+        chosen_lengths=chosen_lengths,
+        rejected_lengths=rejected_lengths,
     )
-    count = len(pairs)
     return logps, TokenLogprobs(scored.logprobs[:count], scored.mask[:count])
 
 
@@ -137,6 +129,6 @@ def update_on_pairs(
     module: TrainingModule, batch: Sequence[Pair], objective: Callable[[Sequence[Pair]], Loss]
 ) -> dict[str, float]:
     """One update of a preference method: tokens are counted over the chosen sides, sequences are pairs."""
-    pairs = sorted(batch, key=lambda pair: pair.length)
-    module.budget.train(row_tokens([row for pair in pairs for row in (pair.chosen, pair.rejected)]))
-    return module.update(pairs, unit_counts([pair.chosen for pair in pairs]), objective)
+    module.budget.train(row_tokens([row for pair in batch for row in pair.rows]))
+    counts = unit_counts([pair.chosen for pair in batch])
+    return module.update(my_share(batch), lambda pair: pair.rows, counts, objective)

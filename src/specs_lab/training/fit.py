@@ -96,6 +96,7 @@ def fit(
     batches: Sampler[list[int]],
     *,
     trainer: TrainerOptions,
+    ranks: int = 1,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Any] = (),
     progress: Progress | None = None,
@@ -108,6 +109,7 @@ def fit(
         data: Items; a batch is the list of them.
         batches: Indices of each step's items.
         trainer: Hardware settings.
+        ranks: Processes that train together, each of which calls this (DDP); every one is given the whole batch.
         callbacks: Lightning callbacks.
         loggers: Lightning loggers.
         progress: Where steps are shown; by default nowhere.
@@ -125,7 +127,9 @@ def fit(
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         Trainer(
             accelerator=trainer.accelerator,
-            devices=1,
+            devices=ranks,
+            strategy="ddp" if ranks > 1 else "auto",
+            use_distributed_sampler=False,  # modules take their share of a batch themselves
             max_epochs=1,
             logger=list(loggers) or False,
             callbacks=[*callbacks, StepProgress(advance)],

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from specs_lab.models.micro_batches import micro_batches
+from specs_lab.models.prompts import Prompt, Row, row_tokens
 from specs_lab.models.reference import Reference, make_reference
-from specs_lab.models.vlm import VLM, Prompt, Row
-from specs_lab.objectives.grpo import GRPOOptions, RolloutLogprobs, group_advantages, grpo_loss, zero_variance
-from specs_lab.objectives.terms import Loss
+from specs_lab.models.vlm import VLM
+from specs_lab.objectives.advantages import group_advantages, soft_overlong, zero_variance
+from specs_lab.objectives.grpo import GRPOOptions, RolloutLogprobs, grpo_loss
+from specs_lab.objectives.terms import Loss, Unit
 from specs_lab.problems.sources.procedural import Task
 from specs_lab.rewards.specs import Score
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Completion, Sampling
-from specs_lab.training.base import TrainingModule, row_tokens, unit_counts
+from specs_lab.training.base import TrainingModule
+from specs_lab.training.distributed import gathered, my_share, summed
 
 Scorer = Callable[[str, Task], Score]
+Spare = Callable[[int, int, int], Task]
+"""(step, place in the batch, round) to a task that replaces one whose group taught nothing."""
+_SPENT = ("prompts", "sampled", "trained", "reference")
+"""What tokens are spent on."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The responses to one prompt and what they earned."""
+
+    prompt: Prompt
+    completions: Sequence[Completion]
+    scores: Sequence[Score]
+    rewards: Tensor
 
 
 @dataclass(frozen=True)
@@ -28,6 +49,8 @@ class _Sampled:
     row: Row
     old_logprobs: tuple[float, ...]
     advantage: float
+    truncated: bool
+    reference_logprobs: Tensor | None = None
 
 
 @final
@@ -38,9 +61,13 @@ class GRPOModule(TrainingModule):
         vlm: The policy; trained in place.
         options: Settings.
         score: Scores a response to a task.
-        micro_batch_size: Responses in one forward pass.
+        micro_batch_tokens: Most tokens in one forward pass.
         sample_batch_size: Responses decoded side by side.
         stream: Names the random numbers of this run's rollouts.
+        spare: Draws further tasks; needed with ``options.max_resamples``.
+
+    Raises:
+        ValueError: If further tasks may be needed and ``spare`` is missing.
     """
 
     def __init__(
@@ -49,95 +76,178 @@ class GRPOModule(TrainingModule):
         options: GRPOOptions,
         score: Scorer,
         *,
-        micro_batch_size: int,
+        micro_batch_tokens: int,
         sample_batch_size: int,
         stream: str,
+        spare: Spare | None = None,
     ) -> None:
-        super().__init__(vlm, options, micro_batch_size)
+        super().__init__(vlm, options, micro_batch_tokens)
+        if options.max_resamples and spare is None:
+            raise ValueError("max_resamples needs further tasks to draw from: pass `spare`")
         self.options = options
         self.score = score
         self.sample_batch_size = sample_batch_size
         self.stream = stream
+        self.spare = spare
         self.sampling = Sampling(temperature=options.temperature, max_new_tokens=options.max_new_tokens)
         self.reference: Reference | None = make_reference(vlm) if options.kl_weight else None
         self.rollouts = 0
+        self._spent: Counter[str] = Counter()
 
     def train_step(self, batch: Sequence[Task]) -> dict[str, float]:
         """One rollout batch and its updates."""
-        prompts = self.vlm.encode_prompts(
-            [task.text for task in batch], [task.problem.image for task in batch], [task.problem.id for task in batch]
-        )
-        groups = self._sample(batch, prompts)
-        scores = [[self.score(self.vlm.decode(c.token_ids), t) for c in g] for t, g in zip(batch, groups, strict=True)]
-        rewards = torch.tensor([[score.reward for score in group] for group in scores])
-        advantages = group_advantages(rewards, scale=self.options.scale_advantages)
+        places = my_share(range(len(batch)))
+        first = self._roll_out([batch[i] for i in places], places)
+        groups, drawn = self._resample(first, places)
+        self.rollouts += 1
+        own = torch.stack([group.rewards for group in groups]) if groups else torch.zeros(0, self.options.group_size)
+        # All ranks' rewards: advantages may be scaled by the whole batch's spread.
+        rewards = gathered(own.to(self.vlm.device), len(batch)).cpu()
+        advantages = group_advantages(rewards, self.options.advantage_scale)
         samples = [
-            _Sampled(Row(prompt, completion.token_ids), completion.logprobs, float(advantage))
-            for prompt, group, line in zip(prompts, groups, advantages, strict=True)
-            for completion, advantage in zip(group, line, strict=True)
+            _Sampled(Row(group.prompt, one.token_ids), one.logprobs, float(advantage), one.truncated)
+            for group, place in zip(groups, places, strict=True)
+            for one, advantage in zip(group.completions, advantages[place], strict=True)
         ]
         trained = self._learn(samples)
-        return {**self._rollout_metrics(groups, scores, rewards), **trained}
+        self._charge()
+        return {**self._rollout_metrics(first, drawn), **trained}
 
-    def _sample(self, batch: Sequence[Task], prompts: Sequence[Prompt]) -> list[list[Completion]]:
-        size = self.options.group_size
-        keys = [[f"{self.stream}/{self.rollouts}/{i}/{k}" for k in range(size)] for i in range(len(batch))]
-        self.rollouts += 1
-        groups = generate(self.vlm, prompts, keys, self.sampling, batch_size=self.sample_batch_size)
-        self.budget.sample(
-            sum(len(prompt.token_ids) for prompt in prompts), sum(len(c.token_ids) for group in groups for c in group)
+    # -- sampling ----------------------------------------------------------------------------------------------------
+
+    def _roll_out(self, tasks: Sequence[Task], places: Sequence[int], again: str = "") -> list[_Group]:
+        """Samples and scores a group for each task; ``places`` in the batch name the random numbers."""
+        options = self.options
+        prompts = self.vlm.encode_prompts(
+            [task.text for task in tasks], [task.problem.image for task in tasks], [task.problem.id for task in tasks]
         )
+        keys = [[f"{self.stream}/{self.rollouts}/{i}{again}/{k}" for k in range(options.group_size)] for i in places]
+        made = generate(self.vlm, prompts, keys, self.sampling, batch_size=self.sample_batch_size)
+        self._spent["prompts"] += sum(len(prompt.token_ids) for prompt in prompts)
+        self._spent["sampled"] += sum(len(one.token_ids) for group in made for one in group)
+        groups = []
+        for task, prompt, completions in zip(tasks, prompts, made, strict=True):
+            scores = [self.score(self.vlm.decode(c.token_ids), task) for c in completions]
+            lengths = torch.tensor([len(c.token_ids) for c in completions])
+            punishment = soft_overlong(lengths, options.max_new_tokens, options.overlong_buffer)
+            rewards = torch.tensor([score.reward for score in scores]) + options.overlong_weight * punishment
+            groups.append(_Group(prompt, completions, scores, rewards))
         return groups
+
+    def _resample(self, groups: Sequence[_Group], places: Sequence[int]) -> tuple[list[_Group], int]:
+        """Replaces groups whose rewards are all equal by groups of other tasks (DAPO's dynamic sampling).
+
+        Returns:
+            The groups, and how many were drawn in addition. The last draw stays, whatever it is.
+        """
+        result, drawn = list(groups), 0
+        for attempt in range(1, self.options.max_resamples + 1 if self.spare else 1):
+            dull = [i for i, group in enumerate(result) if zero_variance(group.rewards[None])[0]]
+            if not dull or self.spare is None:
+                break
+            there = [places[i] for i in dull]
+            tasks = [self.spare(self.rollouts, place, attempt) for place in there]
+            for i, group in zip(dull, self._roll_out(tasks, there, f"+{attempt}"), strict=True):
+                result[i] = group
+            drawn += len(dull)
+        return result, drawn
+
+    # -- learning ----------------------------------------------------------------------------------------------------
 
     def _learn(self, samples: Sequence[_Sampled]) -> dict[str, float]:
         """The inner updates.
 
-        Without a KL term, responses without advantage have exactly zero gradient: they are counted by the
-        normalisation but not forwarded.
+        Responses that cannot have a gradient (no advantage and no KL term; cut off, where these are masked) are
+        counted by the normalisation but not forwarded.
         """
-        counts = unit_counts([sample.row for sample in samples])
-        used = [s for s in samples if self.reference is not None or s.advantage != 0]
-        used.sort(key=lambda s: len(s.row.prompt.token_ids) + len(s.row.completion))
+        options = self.options
+        counts = self._counts(samples)
+        kept = [s for s in samples if not (options.mask_truncated and s.truncated)]
+        used = [s for s in kept if self.reference is not None or s.advantage != 0]
+        if not summed({"used": float(len(used))}, self.vlm.device)["used"]:
+            return {}
+        used = self._with_reference(used)
+        tokens = row_tokens([s.row for s in used])
         metrics: dict[str, float] = {}
-        for _ in range(self.options.inner_updates if used else 0):
-            metrics = self.update(used, counts, self._objective)
-            self.budget.train(row_tokens([sample.row for sample in used]))
-        if used and self.reference is not None:
-            self.budget.forward(self.options.inner_updates * row_tokens([sample.row for sample in used]))
+        for _ in range(options.inner_updates):
+            metrics = self.update(used, lambda s: (s.row,), counts, self._objective)
+            self._spent["trained"] += tokens
         return {f"train/{name}": value for name, value in metrics.items()}
 
-    def _objective(self, part: Sequence[_Sampled]) -> Loss:
-        rows = [sample.row for sample in part]
-        temperature = self.options.temperature  # the distribution that was sampled from is the one that is improved
-        scored = self.vlm.logprobs(rows, temperature=temperature)
-        old = torch.zeros_like(scored.logprobs)
-        for i, sample in enumerate(part):
-            old[i, : len(sample.old_logprobs)] = torch.tensor(sample.old_logprobs, device=old.device)
-        reference = None
-        if self.reference is not None:
-            reference = self.reference.logprobs(rows, temperature=temperature).logprobs
-        advantages = torch.tensor([sample.advantage for sample in part], device=old.device)
-        return grpo_loss(
-            RolloutLogprobs(scored.logprobs, old, scored.mask, reference),
-            advantages,
-            clip_low=self.options.clip_low,
-            clip_high=self.options.clip_high,
-            kl_weight=self.options.kl_weight,
-            loss_norm=self.options.loss_norm,
-        )
-
-    def _rollout_metrics(
-        self, groups: Sequence[Sequence[Completion]], scores: Sequence[Sequence[Score]], rewards: torch.Tensor
-    ) -> dict[str, float]:
-        flat = [score for group in scores for score in group]
-        completions = [completion for group in groups for completion in group]
-        count = len(flat)
-        return {
-            "rollout/reward": float(rewards.mean()),
-            "rollout/format": sum(score.format for score in flat) / count,
-            "rollout/accuracy": sum(score.accuracy for score in flat) / count,
-            "rollout/joint": sum(score.format and score.accuracy for score in flat) / count,
-            "rollout/length": sum(len(c.token_ids) for c in completions) / count,
-            "rollout/truncated": sum(c.truncated for c in completions) / count,
-            "rollout/zero_variance": float(zero_variance(rewards).float().mean()),
+    def _counts(self, samples: Sequence[_Sampled]) -> dict[Unit, float]:
+        """What loss terms are divided by, over all ranks. Masked responses have no tokens but remain responses."""
+        kept = [s for s in samples if not (self.options.mask_truncated and s.truncated)]
+        own: dict[Unit, float] = {
+            "token": float(sum(len(s.row.completion) for s in kept)),
+            "sequence": float(len(samples)),
+            "capacity": float(len(samples) * self.options.max_new_tokens),
         }
+        return summed(own, self.vlm.device)
+
+    def _with_reference(self, samples: Sequence[_Sampled]) -> list[_Sampled]:
+        """Scores responses under the reference, once for all inner updates."""
+        if self.reference is None:
+            return list(samples)
+        scored: list[_Sampled] = []
+        for part in micro_batches(samples, lambda s: (s.row,), self.vlm.tokens_to_encode, self.micro_batch_tokens):
+            logprobs = self.reference.logprobs([s.row for s in part], temperature=self.options.temperature).logprobs
+            scored += [
+                replace(s, reference_logprobs=line[: len(s.row.completion)])
+                for s, line in zip(part, logprobs, strict=True)
+            ]
+        self._spent["reference"] += row_tokens([s.row for s in samples])
+        return scored
+
+    def _objective(self, part: Sequence[_Sampled]) -> Loss:
+        options = self.options
+        # The distribution that was sampled from is the one that is improved: hence its temperature.
+        scored = self.vlm.logprobs([s.row for s in part], temperature=options.temperature, spread=options.track_entropy)
+        policy, mask = scored.logprobs, scored.mask
+
+        def padded(lines: Sequence[Tensor]) -> Tensor:
+            return pad_sequence(list(lines), batch_first=True).to(policy)
+
+        references = [s.reference_logprobs for s in part if s.reference_logprobs is not None]
+        rollout = RolloutLogprobs(
+            policy=policy,
+            old=padded([torch.tensor(s.old_logprobs) for s in part]),
+            mask=mask,
+            reference=padded(references) if references else None,
+        )
+        loss = grpo_loss(rollout, torch.tensor([s.advantage for s in part]).to(policy), options)
+        if scored.entropy is None or scored.nucleus is None:
+            return loss
+        lengths = mask.sum(-1).clamp(min=1)
+        spread = {"entropy": scored.entropy, "branching": scored.nucleus}
+        means = {name: (values.sum(-1) / lengths).sum() for name, values in spread.items()}
+        return Loss(loss.terms, {**loss.metrics, **means})
+
+    # -- accounting --------------------------------------------------------------------------------------------------
+
+    def _charge(self) -> None:
+        """Adds the step's tokens, of all ranks, to the budget."""
+        spent = summed({name: float(self._spent[name]) for name in _SPENT}, self.vlm.device)
+        self._spent.clear()
+        self.budget.sample(int(spent["prompts"]), int(spent["sampled"]))
+        self.budget.train(int(spent["trained"]))
+        self.budget.forward(int(spent["reference"]))
+
+    def _rollout_metrics(self, groups: Sequence[_Group], drawn: int) -> dict[str, float]:
+        """Means over the responses of the batch as it was first drawn, all ranks included."""
+        scores = [score for group in groups for score in group.scores]
+        completions = [one for group in groups for one in group.completions]
+        own = {
+            "reward": sum(score.reward for score in scores),
+            "format": sum(score.format for score in scores),
+            "accuracy": sum(score.accuracy for score in scores),
+            "joint": sum(score.format and score.accuracy for score in scores),
+            "length": sum(len(one.token_ids) for one in completions),
+            "truncated": sum(one.truncated for one in completions),
+            "zero_variance": sum(float(zero_variance(g.rewards[None])[0]) for g in groups) * self.options.group_size,
+            "count": len(scores),
+            "drawn": drawn,
+        }
+        total = summed({name: float(value) for name, value in own.items()}, self.vlm.device)
+        count, drawn_again = total.pop("count"), total.pop("drawn")
+        metrics = {f"rollout/{name}": value / count for name, value in total.items()}
+        return {**metrics, "rollout/resampled": drawn_again} if self.options.max_resamples else metrics

@@ -21,20 +21,26 @@ class TrainerOptions:
     Attributes:
         accelerator: Lightning's accelerator: ``cpu``, ``gpu`` or ``auto``.
         threads: CPU threads for one job.
-        micro_batch_size: Rows in one forward pass.
+        micro_batch_tokens: Most tokens in one forward pass of training; shared prompts count once.
         sample_batch_size: Responses decoded side by side.
+        share_prompts: Encode a prompt once for all its completions, where the model's family allows it.
+        gradient_checkpointing: Keep one activation a layer and make the others again: less memory, a third more work.
+        feature_cache_mb: Most memory, in MiB, for picture features of a frozen vision tower.
     """
 
     accelerator: str = "cpu"
     threads: int = 1
-    micro_batch_size: int = 16
+    micro_batch_tokens: int = 2048
     sample_batch_size: int = 128
+    share_prompts: bool = True
+    gradient_checkpointing: bool = False
+    feature_cache_mb: int = 256
 
     def __post_init__(self) -> None:
         Checks().one_of("accelerator", self.accelerator, ("cpu", "gpu", "auto")).at_least(
             "threads", self.threads, 1
         ).that(
             self.accelerator != "gpu" or _gpu_is_there(), "accelerator", "no GPU is available", "choose trainer=cpu"
-        ).at_least("micro_batch_size", self.micro_batch_size, 1).at_least(
+        ).at_least("micro_batch_tokens", self.micro_batch_tokens, 1).at_least(
             "sample_batch_size", self.sample_batch_size, 1
-        ).done()
+        ).at_least("feature_cache_mb", self.feature_cache_mb, 0).done()

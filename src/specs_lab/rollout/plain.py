@@ -1,0 +1,73 @@
+"""Sampling by Hugging Face's own ``generate``, for models whose prompts cannot be shared.
+
+Every response has a copy of its prompt; the random numbers and the choice of tokens are ours, so that seeds mean the
+same as in :mod:`specs_lab.rollout.inprocess`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList
+
+from specs_lab.models.prompts import Prompt
+from specs_lab.models.vlm import VLM
+from specs_lab.rollout.sampling import Completion, Sampling, Transcript, choose, random_numbers
+
+
+class _Chooser(LogitsProcessor):
+    """Makes the choice itself and leaves greedy decoding only that: every other token becomes impossible."""
+
+    def __init__(self, vlm: VLM, names: Sequence[str], sampling: Sampling) -> None:
+        self._random = random_numbers(names, sampling.max_new_tokens).to(vlm.device)
+        self._temperature, self._never, self._end = sampling.temperature, vlm.never_sampled, vlm.end_id
+        self.transcript = Transcript(len(names), sampling.max_new_tokens, vlm.pad_id, vlm.device)
+        self._alive = torch.ones(len(names), dtype=torch.bool, device=vlm.device)
+        self._step = 0
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """``generate``'s hook: (B, T) tokens so far and (B, V) logits to the logits to decode from."""
+        del input_ids
+        tokens, logprobs = choose(scores.float(), self._temperature, self._random[:, self._step], self._never)
+        places = self._alive.nonzero()[:, 0]
+        self.transcript.write(self._step, places, tokens[places], logprobs[places])
+        self._alive &= tokens != self._end
+        self._step += 1
+        return torch.full_like(scores, -torch.inf).scatter_(1, tokens[:, None], 0.0)
+
+
+def generate_plain(
+    vlm: VLM, prompts: Sequence[Prompt], keys: Sequence[Sequence[str]], sampling: Sampling
+) -> list[Completion]:
+    """One response for every name, prompts one after the other; to be called inside ``vlm.inference()``.
+
+    Args:
+        vlm: The model.
+        prompts: P prompts.
+        keys: For each prompt, one name per response wanted.
+        sampling: How to draw.
+    """
+    expanded = [prompt for prompt, names in zip(prompts, keys, strict=True) for _ in names]
+    width = max(len(prompt.token_ids) for prompt in expanded)
+    token_ids = torch.full((len(expanded), width), vlm.pad_id)
+    attention_mask = torch.zeros_like(token_ids)
+    for i, prompt in enumerate(expanded):  # `generate` continues at the right end
+        token_ids[i, width - len(prompt.token_ids) :] = prompt.token_ids
+        attention_mask[i, width - len(prompt.token_ids) :] = 1
+    inputs = {
+        "input_ids": token_ids,
+        "attention_mask": attention_mask,
+        **vlm.family.plain_inputs(expanded, token_ids),
+    }
+    chooser = _Chooser(vlm, [name for names in keys for name in names], sampling)
+    vlm.core.generate(
+        **{name: value.to(vlm.device) for name, value in inputs.items()},
+        do_sample=False,
+        max_new_tokens=sampling.max_new_tokens,
+        eos_token_id=vlm.end_id,
+        pad_token_id=vlm.pad_id,
+        logits_processor=LogitsProcessorList([chooser]),
+    )
+    return chooser.transcript.completions(vlm.end_id)

@@ -136,7 +136,7 @@ class BranchPlan(AttentionPlan):
         outputs: list[Tensor] = []
         for group in self.groups:
             prefix = next(parts)
-            outputs.append(_sdpa(*prefix, scaling).transpose(1, 2))
+            outputs.append(_sdpa(prefix[0], prefix[1], prefix[2], scaling).transpose(1, 2))
             if not group.is_plain:
                 outputs.append(self._branches(group, prefix, next(parts), scaling))
         return torch.cat(outputs, dim=1)

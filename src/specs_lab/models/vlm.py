@@ -165,6 +165,8 @@ class VLM(torch.nn.Module):
         Raises:
             ValueError: If a prompt's placeholders and picture features differ in number.
         """
+        if not texts:
+            return []
         pixels, grids = self._pixels(images)
         merge = self.processor.image_processor.merge_size**2
         rendered = [self._render(text) for text in texts]
@@ -335,4 +337,8 @@ class VLM(torch.nn.Module):
 
     def checkpoint_activations(self) -> None:
         """Keeps one activation a layer and makes the others again in the backward pass."""
-        self.core.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        how = {"use_reentrant": False}
+        if hasattr(self.core, "activation_checkpointing_enable"):  # its newer name
+            self.core.activation_checkpointing_enable(activation_checkpointing_kwargs=how)
+        else:
+            self.core.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how)

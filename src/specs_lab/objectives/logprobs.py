@@ -12,7 +12,7 @@ Entropy and nucleus size come from the same logits. Everything from the logits o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -68,9 +68,10 @@ def token_statistics(
         entropy, nucleus = _spread(logits.detach(), logsumexp.detach()) if spread else (None, None)
         return TokenStatistics(picked, entropy, nucleus)
     rows = max(1, chunk // len(weight))
-    # autograd's own signature is untyped
-    result: tuple[Tensor, Tensor, Tensor] = _Chunked.apply(hidden, weight, targets, temperature, spread, rows)  # pyright: ignore
-    logprobs, entropy, nucleus = result
+    chunked: Any = _Chunked  # autograd's `apply` has no types
+    logprobs, entropy, nucleus = cast(
+        "tuple[Tensor, Tensor, Tensor]", chunked.apply(hidden, weight, targets, temperature, spread, rows)
+    )
     return TokenStatistics(logprobs, entropy if spread else None, nucleus if spread else None)
 
 
@@ -82,8 +83,9 @@ def _logits(hidden: Tensor, weight: Tensor, temperature: float) -> Tensor:
 
 
 def _spread(logits: Tensor, logsumexp: Tensor) -> tuple[Tensor, Tensor]:
-    probabilities = torch.exp(logits - logsumexp[:, None])
-    entropy = logsumexp - (probabilities * logits).sum(dim=-1)
+    logprobs = logits - logsumexp[:, None]
+    probabilities = logprobs.exp()
+    entropy = -(probabilities * logprobs).sum(dim=-1)  # logsumexp - sum(p z) would cancel
     return entropy, nucleus_size(probabilities)
 
 

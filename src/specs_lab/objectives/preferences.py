@@ -51,10 +51,7 @@ def pair_losses(gap: Tensor, kind: str, beta: float, label_smoothing: float = 0.
         return torch.relu(1 - score)
     if kind not in SMOOTHED_LOSSES:
         raise ValueError(f"there is no loss '{kind}'; choose one of: {', '.join(PAIR_LOSSES)}")
-    as_labelled = -logsigmoid(score)
-    if label_smoothing == 0:
-        return as_labelled  # exactly ln 2 for a gap of 0; a sum of two weighted halves may round
-    swapped = -logsigmoid(-score)
+    as_labelled, swapped = -logsigmoid(score), -logsigmoid(-score)
     if kind == "robust":
         return ((1 - label_smoothing) * as_labelled - label_smoothing * swapped) / (1 - 2 * label_smoothing)
     return (1 - label_smoothing) * as_labelled + label_smoothing * swapped

@@ -1,0 +1,46 @@
+"""Peak memory of this process: resident on the CPU, allocated on CUDA."""
+
+from __future__ import annotations
+
+import re
+import resource
+from pathlib import Path
+
+_STATUS = Path("/proc/self/status")
+_MEGA = 1 << 20
+
+
+def _status_mb(field: str) -> float | None:
+    found = re.search(rf"^{field}:\s+(\d+) kB", _STATUS.read_text(), re.MULTILINE) if _STATUS.exists() else None
+    return int(found.group(1)) * 1024 / _MEGA if found else None
+
+
+class PeakMemory:
+    """From its construction on: how much there was at that moment, and the most since.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        if device == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+            self.base_mb = torch.cuda.memory_allocated() / _MEGA
+            return
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak restarts from what is resident now
+        except OSError:
+            pass  # then the peak includes the start
+        self.base_mb = _status_mb("VmRSS") or 0.0
+
+    @property
+    def peak_mb(self) -> float:
+        """The most memory so far, in MiB."""
+        if self.device == "cuda":
+            import torch
+
+            return torch.cuda.max_memory_allocated() / _MEGA
+        return _status_mb("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,152 @@
+"""Results as Markdown, and where they go in the README: ``python -m benchmarks.tables RESULTS.json ...``.
+
+The table of ``results/NAME.json`` replaces what stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+README = Path(__file__).with_name("README.md")
+HEADER = ("case", "P", "bound", "TRL ms", "ours ms", "ratio", "range", "parts", "peak MiB", "since start MiB")
+LARGE = ("tokens/s", "MFU")
+Json = dict[str, Any]
+
+
+def _lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.0f}"
+
+
+def _machine(results: Json) -> str:
+    facts, chosen = results["machine"], results.get("settings", {})
+    where = facts.get("gpu") or f"{facts['cpu']}, {chosen.get('threads', 1)} thread(s) a side"
+    packages = ", ".join(f"{name} {version}" for name, version in facts["versions"].items() if version)
+    return f"{where}; Python {facts['python']}, {packages}."
+
+
+def _case_row(case: Json, large: bool) -> list[str]:
+    lead = [case["name"]]
+    if "error" in case:
+        return [*lead, f"failed: {case['error']}", *[""] * (len(HEADER) - 2 + len(LARGE) * large)]
+    ours, trl, spread = case["ours"], case["trl"], case["ratio_of_steps"]
+    row = [
+        *lead,
+        str(case["prompt_tokens"]),
+        f"{case['sharing_bound']:.2f}",
+        _ms(trl["seconds"]["median"]),
+        _ms(ours["seconds"]["median"]),
+        f"**{case['ratio']:.2f}**",
+        f"{spread['min']:.2f}–{spread['max']:.2f}",
+        ", ".join(f"{name} {value:.2f}" for name, value in case["part_ratios"].items()),
+        f"{trl['peak_mb']:.0f} / {ours['peak_mb']:.0f}",
+        f"{trl['peak_mb'] - trl['base_mb']:.0f} / {ours['peak_mb'] - ours['base_mb']:.0f}",
+    ]
+    if large:
+        row += [
+            f"{trl['tokens_per_second']:.0f} / {ours['tokens_per_second']:.0f}",
+            f"{trl['mfu']:.1%} / {ours['mfu']:.1%}",
+        ]
+    return row
+
+
+def vs_trl_table(results: Json) -> str:
+    """Both sides' milliseconds a step, their ratio and its spread, the parts' ratios and peak memory."""
+    large = results["settings"]["large"]
+    header = [*HEADER, *LARGE] if large else HEADER
+    rows = [_case_row(case, large) for case in results["cases"]]
+    settings = results["settings"]
+    head = f"Model `{settings['shape']}`, medians of {settings['steps']} steps. {_machine(results)}"
+    notes = {case["trl"]["facts"].get("reference", "") for case in results["cases"] if "trl" in case}
+    refused = [f"TRL's reference: {note.split('. ')[0]}." for note in sorted(notes) if "refused" in note]
+    return "\n\n".join([head, _lines(header, rows), *refused])
+
+
+def scaling_table(results: Json) -> str:
+    """One row a point: training and rollout, with and without shared prompts."""
+    header = ["factor", "value", "training ms", "rollout ms", "saved for backward MiB"]
+    rows = []
+    for point in results["points"]:
+        modes = point["modes"]
+        cells = [
+            " → ".join(form(mode[name]) for mode in modes.values())
+            for name, form in (("train_s", _ms), ("rollout_s", _ms), ("saved_mb", "{:.0f}".format))
+        ]
+        rows.append([point["factor"], str(point["value"]), *cells])
+    base = ", ".join(f"{name} {value}" for name, value in results["base"].items())
+    ways = " → ".join(results["points"][0]["modes"])
+    return f"One factor at a time from {base}; {ways}. {_machine(results)}\n\n{_lines(header, rows)}"
+
+
+def study_table(results: Json) -> str:
+    """Wall time and memory of a study, before and after."""
+    header = ["study", "seconds (median)", "range", "peak MiB"]
+    rows = [
+        [
+            name,
+            f"{side['seconds']['median']:.1f}",
+            f"{side['seconds']['min']:.1f}–{side['seconds']['max']:.1f}",
+            f"{side['peak_mb']:.0f}",
+        ]
+        for name, side in results["sides"].items()
+    ]
+    ratio = f"Before / after: **{results['ratio']:.2f}**. `{results['command']}`. {_machine(results)}"
+    return f"{_lines(header, rows)}\n\n{ratio}"
+
+
+TABLES: dict[str, Callable[[Json], str]] = {
+    "vs_trl": vs_trl_table,
+    "scaling": scaling_table,
+    "study": study_table,
+}
+
+
+def table(results: Json) -> str:
+    """The table of results of any kind."""
+    return TABLES[results["kind"]](results)
+
+
+def insert(text: str, name: str, content: str) -> str:
+    """Replaces what stands between a name's markers.
+
+    Raises:
+        ValueError: If the text has no such markers, or has them more than once.
+    """
+    pattern = re.compile(rf"(<!-- {re.escape(name)} -->).*?(<!-- /{re.escape(name)} -->)", re.DOTALL)
+    replaced, count = pattern.subn(lambda found: f"{found[1]}\n{content}\n{found[2]}", text)
+    if count != 1:
+        raise ValueError(f"there are {count} places between <!-- {name} --> and <!-- /{name} -->, not one")
+    return replaced
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Renders result files into the README."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=__doc__)
+    parser.add_argument("results", nargs="+", type=Path, help="JSON files")
+    parser.add_argument("--readme", type=Path, default=README, help="default: benchmarks/README.md")
+    parser.add_argument("--print", action="store_true", help="print the tables instead")
+    options = parser.parse_args(arguments)
+    text = "" if options.print else options.readme.read_text(encoding="utf-8")
+    for path in options.results:
+        content = table(json.loads(path.read_text(encoding="utf-8")))
+        if options.print:
+            print(content, end="\n\n")
+        else:
+            text = insert(text, path.stem, content)
+    if not options.print:
+        options.readme.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Trains each method for two steps, as one of several ranks; run by test_distributed.py in processes of its own.
+
+Usage: python ranks.py <folder>; the number of ranks and this one's come from torchrun's environment variables.
+"""
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from specs_lab.models.prompts import Row
+from specs_lab.models.sources.embedded import CHECKPOINTS
+from specs_lab.models.vlm import VLM
+from specs_lab.objectives.dpo import DPOOptions
+from specs_lab.objectives.grpo import GRPOOptions
+from specs_lab.objectives.hybrid import HybridOptions
+from specs_lab.objectives.sft import SFTOptions
+from specs_lab.problems.base import make_problem
+from specs_lab.problems.instructions import INSTRUCTIONS
+from specs_lab.problems.sources.procedural import Task
+from specs_lab.rewards.specs import Score
+from specs_lab.training.cold_start import DPOModule, HybridModule, Pair, SFTModule
+from specs_lab.training.fit import ConsecutiveBatches, Items, fit
+from specs_lab.training.grpo import GRPOModule
+from specs_lab.training.options.trainer import TrainerOptions
+
+RANKS = int(os.environ.get("WORLD_SIZE", "1"))
+STEPS = 2
+KINDS = {"sft": (SFTModule, SFTOptions), "dpo": (DPOModule, DPOOptions), "hybrid": (HybridModule, HybridOptions)}
+PROBLEMS = [make_problem(name, seed=0, index=i) for i, name in enumerate(("count", "arrow", "digits", "add", "clock"))]
+
+
+def _pairs(vlm):
+    """Five pairs of different lengths; the second without a picture, the third with an empty rejected side."""
+    prompts = vlm.encode_prompts([p.question for p in PROBLEMS], [p.image for p in PROBLEMS], [p.id for p in PROBLEMS])
+    ids = prompts[1].token_ids
+    text = ids[ids != vlm.image_id]
+    prompts[1] = replace(prompts[1], token_ids=text, position_ids=vlm.family.positions(text, {}), vision={})
+    chosen = vlm.encode_completions([f"<think> {p.reasoning} </think> {p.answer}" for p in PROBLEMS])
+    rejected = vlm.encode_completions([f"{p.reasoning} is it" for p in PROBLEMS])
+    rejected[2] = ()
+    return [Pair(Row(p, c), Row(p, r), -40.0, -30.0) for p, c, r in zip(prompts, chosen, rejected, strict=True)]
+
+
+def _score(response, task):
+    """Varies within groups, but for the first task's."""
+    value = 0.5 if task.problem.id == PROBLEMS[0].id else float(len(response) % 3)
+    return Score(False, False, value, None)
+
+
+def _train(name, size, folder):
+    """Two steps on batches of ``size``; with one item the second rank has nothing to do."""
+    torch.manual_seed(0)
+    vlm = VLM.load(CHECKPOINTS / "tiny-0", freeze_vision=name != "sft")  # SFT trains the tower as well
+    common = {"lr": 1e-3, "steps": STEPS, "warmup_steps": 0}
+    items = _pairs(vlm)
+    if name == "grpo":
+        options = GRPOOptions(
+            **common, group_size=3, prompts_per_step=size, max_new_tokens=6, kl_weight=0.1, inner_updates=2,
+            advantage_scale="batch", max_resamples=1, overlong_buffer=3,
+        )  # fmt: skip
+        module = GRPOModule(
+            vlm, options, _score, micro_batch_tokens=150, sample_batch_size=64, stream="ranks",
+            spare=lambda step, place, attempt: items[(step + place + attempt) % len(items)],
+        )  # fmt: skip
+        items = [Task(p.id, "id", p, INSTRUCTIONS["tags"]) for p in PROBLEMS]
+    else:
+        module_type, options_type = KINDS[name]
+        module = module_type(vlm, options_type(**common, batch_size=size), 150)
+    fit(
+        module,
+        Items(size * STEPS, lambda i: items[i % len(items)]),
+        ConsecutiveBatches(size, STEPS),
+        trainer=TrainerOptions(),
+        ranks=RANKS,
+    )
+    if int(os.environ.get("RANK", "0")) == 0:
+        weights = {key: value.detach().clone() for key, value in vlm.named_parameters() if value.requires_grad}
+        save_file(weights, folder / f"{name}-{size}.safetensors")
+        metrics = {**module.step_metrics, "tokens": module.budget.tokens, "flops": module.budget.flops}
+        (folder / f"{name}-{size}.json").write_text(json.dumps(metrics))
+
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    for method in ("sft", "dpo", "hybrid", "grpo"):
+        for count in (5, 1):
+            _train(method, count, out)

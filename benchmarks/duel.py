@@ -137,7 +137,8 @@ class Side:
 
     def _died(self, what: str) -> SideDied:
         try:
-            code: int | str = self._process.wait(timeout=5)
+            # One that has closed its pipes is about to end; one that is silent is not worth waiting for.
+            code: int | str = self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             code = "still running"
         self._log.seek(0)

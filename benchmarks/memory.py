@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import resource
 from pathlib import Path
@@ -30,10 +31,9 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats()
             self.base_mb = torch.cuda.memory_allocated() / _MEGA
             return
-        try:
-            Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak restarts from what is resident now
-        except OSError:
-            pass  # then the peak includes the start
+        # Linux: the peak restarts from what is resident now. Where that is not allowed, it includes the start.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
         self.base_mb = _status_mb("VmRSS") or 0.0
 
     @property

@@ -70,10 +70,11 @@ def sample(vlm: VLM, prompts: Sequence[Prompt], group: int, length: int) -> list
 def parameters(vlm: VLM) -> dict[str, int]:
     """Parameters by where they are: the text model's layers, its output layer, the vision tower."""
     core = vlm.core
+    layers, vision = core.model.language_model.layers, core.model.visual
     return {
-        "layers": sum(p.numel() for p in core.model.language_model.layers.parameters()),
+        "layers": sum(p.numel() for p in layers.parameters()),
         "head": core.lm_head.weight.numel(),
-        "vision": sum(p.numel() for p in core.model.visual.parameters()),
+        "vision": sum(p.numel() for p in vision.parameters()),
     }
 
 
@@ -171,15 +172,14 @@ def make_grpo(vlm: VLM, order: Order) -> GRPOModule:
 
 def only_sample(module: GRPOModule, length: int) -> None:
     """Has a module's step end when responses are sampled and decoded."""
+    vlm = module.vlm
 
     def train_step(batch: Sequence[Task]) -> dict[str, float]:
-        vlm = module.vlm
-        prompts = vlm.encode_prompts(
-            [task.text for task in batch], [task.problem.image for task in batch], [task.problem.id for task in batch]
-        )
-        groups = sample(vlm, prompts, module.options.group_size, length)
-        for completion in (completion for group in groups for completion in group):
-            vlm.decode(completion.token_ids)
+        texts, images, keys = zip(*((task.text, task.problem.image, task.problem.id) for task in batch), strict=True)
+        prompts = vlm.encode_prompts(texts, images, keys)
+        for group in sample(vlm, prompts, module.options.group_size, length):
+            for completion in group:
+                vlm.decode(completion.token_ids)
         return {}
 
     module.train_step = train_step
@@ -205,49 +205,48 @@ class TakeTurns(lightning.Callback):
             trainer.should_stop = True
 
 
-def main(argument: str) -> None:
-    """Runs the side until it is told to stop."""
-    turns_output = take_stdout()
-    order = Order.from_json(argument)
-    turns = Turns(turns_output, order.device)
+def prepare(vlm: VLM, order: Order, turns: Turns) -> tuple[TrainingModule, Items[Any], Callable[[Sequence[Any]], int]]:
+    """A case's module, its data, and what counts the tokens of a batch."""
     case = order.case
-    torch.set_num_threads(order.threads)
-    vlm = load(order.model, dtype=order.dtype, device=order.device, freeze_vision=case.freeze_vision)
-    if order.gradient_checkpointing:
-        vlm.core.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    module: TrainingModule
-    count: Callable[[Sequence[Any]], int]
     if case.sampled:
         rollouts = Rollouts(order, turns)
-        grpo_training.generate = rollouts  # type: ignore[assignment]
+        grpo_training.generate = rollouts
         module, examples = make_grpo(vlm, order), stream(order)
         if case.method == "rollout":
             only_sample(module, case.completion)
-        data, count = Items(len(examples), lambda i: as_task(examples[i])), lambda _: rollouts.tokens
-    else:
-        data, count = Items(order.steps * case.prompts, Pairs(vlm, order).__getitem__), _pair_tokens(case.method)
-        if case.method == "sft":
-            module = SFTModule(vlm, SFTOptions(**OPTIMISER), WHOLE_STEP)
-        else:
-            module = DPOModule(vlm, DPOOptions(**OPTIMISER, beta=DPO_BETA), WHOLE_STEP)
-            if case.reference == "online":
-                run_reference_in_steps(module)
-    accelerator = "gpu" if order.device == "cuda" else "cpu"
+        return module, Items(len(examples), lambda i: as_task(examples[i])), lambda _: rollouts.tokens
+    pairs = Items(order.steps * case.prompts, Pairs(vlm, order).__getitem__)
+    if case.method == "sft":
+        sft = SFTModule(vlm, SFTOptions(**OPTIMISER), WHOLE_STEP)
+        return sft, pairs, lambda batch: _tokens([pair.chosen for pair in batch])
+    dpo = DPOModule(vlm, DPOOptions(**OPTIMISER, beta=DPO_BETA), WHOLE_STEP)
+    if case.reference == "online":
+        run_reference_in_steps(dpo)
+    return dpo, pairs, lambda batch: _tokens([row for pair in batch for row in (pair.chosen, pair.rejected)])
+
+
+def _tokens(rows: Sequence[Row]) -> int:
+    """With a copy of its prompt for each row."""
+    return sum(len(row.prompt.token_ids) + len(row.completion) for row in rows)
+
+
+def main(argument: str) -> None:
+    """Runs the side until it is told to stop."""
+    output = take_stdout()
+    order = Order.from_json(argument)
+    turns = Turns(output, order.device)
+    torch.set_num_threads(order.threads)
+    vlm = load(order.model, dtype=order.dtype, device=order.device, freeze_vision=order.case.freeze_vision)
+    if order.gradient_checkpointing:
+        vlm.checkpoint_activations()
+    module, data, count = prepare(vlm, order, turns)
     fit(
         module,
         data,
-        ConsecutiveBatches(case.prompts, order.steps),
-        trainer=TrainerOptions(accelerator=accelerator, threads=order.threads),
+        ConsecutiveBatches(order.case.prompts, order.steps),
+        trainer=TrainerOptions(accelerator="gpu" if order.device == "cuda" else "cpu", threads=order.threads),
         callbacks=[TakeTurns(turns, vlm, count)],
     )
-
-
-def _pair_tokens(method: str) -> Callable[[Sequence[Pair]], int]:
-    def count(batch: Sequence[Pair]) -> int:
-        rows = [row for pair in batch for row in ((pair.chosen,) if method == "sft" else (pair.chosen, pair.rejected))]
-        return sum(len(row.prompt.token_ids) + len(row.completion) for row in rows)
-
-    return count
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 def _cpu() -> str:
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
-    fields = dict((part.strip() for part in line.split(":", 1)) for line in lines[:30] if ":" in line)
+    pairs = (line.partition(":") for line in lines[:30])
+    fields = {name.strip(): value.strip() for name, _, value in pairs}
     name = fields.get("model name") or platform.processor() or platform.machine()
     wide = [flag for flag in ("avx2", "avx512f", "amx_tile") if flag in fields.get("flags", "").split()]
     return f"{name} ({', '.join(wide)})" if wide else name

@@ -1,7 +1,7 @@
 """How specs_lab's GRPO step scales: ``python -m benchmarks.scaling``. Writes JSON, and a figure beside it.
 
-From a base point, one factor at a time: completions behind a prompt, their length, the picture, the vocabulary. Two ways
-in turn: ``plain``, where every completion has a copy of the prompt to itself, and ``shared``, where they share one.
+From a base point, one factor at a time: completions behind a prompt, their length, the picture, the vocabulary. Two
+ways in turn: ``plain``, where every completion has a copy of the prompt to itself, and ``shared``.
 """
 
 from __future__ import annotations

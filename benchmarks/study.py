@@ -151,10 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(error, file=sys.stderr)
                     return 1
                 print(f"  {version.seconds[-1]:.1f} s, {version.peak_mb[-1]:.0f} MiB", file=sys.stderr, flush=True)
-                if before.seconds and after.seconds:
-                    command = " ".join(["specs-lab", *overrides])
-                    results = report(before, after, command, options.threads)
-                    write(results, options.out)
+    results = report(before, after, " ".join(["specs-lab", *overrides]), options.threads)
+    write(results, options.out)
     print(table(results))
     return 0
 

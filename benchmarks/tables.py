@@ -47,7 +47,7 @@ def _case_row(case: Json, large: bool) -> list[str]:
         _ms(trl["seconds"]["median"]),
         _ms(ours["seconds"]["median"]),
         f"**{case['ratio']:.2f}**",
-        f"{spread['min']:.2f}–{spread['max']:.2f}",
+        f"{spread['min']:.2f} to {spread['max']:.2f}",
         ", ".join(f"{name} {value:.2f}" for name, value in case["part_ratios"].items()),
         f"{trl['peak_mb']:.0f} / {ours['peak_mb']:.0f}",
         f"{trl['peak_mb'] - trl['base_mb']:.0f} / {ours['peak_mb'] - ours['base_mb']:.0f}",
@@ -95,7 +95,7 @@ def study_table(results: Json) -> str:
         [
             name,
             f"{side['seconds']['median']:.1f}",
-            f"{side['seconds']['min']:.1f}–{side['seconds']['max']:.1f}",
+            f"{side['seconds']['min']:.1f} to {side['seconds']['max']:.1f}",
             f"{side['peak_mb']:.0f}",
         ]
         for name, side in results["sides"].items()

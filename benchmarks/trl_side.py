@@ -12,9 +12,14 @@ from typing import Any
 import datasets
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, TrainerCallback
-from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 from trl.data_utils import prepare_multimodal_messages
 from trl.trainer import utils as trl_utils
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 import specs_lab.models.processing  # noqa: F401 - makes the checkpoints' processor known to AutoProcessor
 from benchmarks.cases import ADAM_BETAS, DPO_BETA, LEARNING_RATE, MAX_GRAD_NORM, Order
@@ -31,7 +36,7 @@ def score_completions_only() -> None:
     ``add_fused_lm_head``, which all three trainers use, is changed: the kernels ask through their own module's name
     and so still see that there is no Triton here.
     """
-    trl_utils._use_triton = lambda device: True
+    trl_utils._use_triton = lambda device: True  # pyright: ignore[reportPrivateImportUsage]
 
 
 def settings(order: Order, folder: str) -> dict[str, Any]:
@@ -150,7 +155,8 @@ class TimedGRPO(GRPOTrainer):
 def make_trainer(order: Order, model: Any, processor: Any, turns: Turns, folder: str) -> Any:
     """The trainer of a case, ready to train."""
     case, data, common = order.case, dataset(order), settings(order, folder)
-    facts: dict[str, Any] = {"scores_completions_only": trl_utils._use_triton(torch.device(order.device))}
+    compact = trl_utils._use_triton(torch.device(order.device))  # pyright: ignore[reportPrivateImportUsage]
+    facts: dict[str, Any] = {"scores_completions_only": compact}
     hold = Hold(turns, facts)
     given: dict[str, Any] = {
         "model": model,
@@ -203,7 +209,7 @@ def _make_dpo(order: Order, common: dict[str, Any], given: dict[str, Any], facts
     return CountedDPO(args=DPOConfig(**common), **given)
 
 
-def rewards(completions: list[list[dict[str, str]]], **_: Any) -> list[float]:
+def rewards(completions: list[list[dict[str, str]]], **_: Any) -> list[float | None]:
     """The reward of both sides."""
     return [reward(completion[0]["content"]) for completion in completions]
 

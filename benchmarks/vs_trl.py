@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -155,7 +156,7 @@ def measure(case: Case, model: Path, settings: Settings, say: Any) -> dict[str, 
 def default_out(settings: Settings, dry_run: bool) -> Path:
     """A file of its own for each kind of run; its name is also the name of its table in the README."""
     parts = ["vs_trl", *[settings.shape] * (settings.shape != "mini"), *["as_is"] * (not settings.compact)]
-    return RESULTS / ("dry_run.json" if dry_run else "_".join(parts) + ".json")
+    return Path(tempfile.gettempdir()) / "dry_run.json" if dry_run else RESULTS / ("_".join(parts) + ".json")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import torch
 
 from specs_lab.models.prompts import Row
 from specs_lab.rollout.inprocess import generate
-from specs_lab.rollout.sampling import Sampling, pick, uniforms
+from specs_lab.rollout.sampling import Sampling
 
 NEW = 12
 
@@ -83,25 +83,3 @@ def test_the_mode_is_restored(toy_vlm, toy_prompts):
     toy_vlm.model.train()
     generate(toy_vlm, toy_prompts[:1], [["a"]], Sampling(max_new_tokens=2))
     assert toy_vlm.model.training
-
-
-def test_pick_inverts_the_cumulative_distribution():
-    logits = torch.tensor([[0.1, 0.2, 0.7]]).log()
-    uniform = torch.tensor([0.0, 0.099, 0.101, 0.299, 0.301, 0.999], dtype=torch.float64)
-    chosen = [int(pick(logits, 1.0, u[None])) for u in uniform]
-    assert chosen == [0, 0, 1, 1, 2, 2]
-
-
-def test_pick_follows_the_tempered_distribution():
-    logits = torch.tensor([1.0, 0.0, -1.0, -torch.inf])
-    uniform = torch.from_numpy(uniforms("frequencies", 20_000))
-    chosen = pick(logits.expand(20_000, -1), 0.5, uniform)
-    frequencies = torch.bincount(chosen, minlength=4) / 20_000
-    torch.testing.assert_close(frequencies, torch.softmax(logits / 0.5, -1), atol=0.01, rtol=0)
-    assert frequencies[3] == 0
-
-
-def test_pick_never_takes_an_impossible_token_at_the_ends():
-    logits = torch.tensor([[-torch.inf, 0.0, -torch.inf]])
-    for u in (0.0, 1 - 1e-16):
-        assert int(pick(logits, 1.0, torch.tensor([u], dtype=torch.float64))) == 1

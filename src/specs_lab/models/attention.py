@@ -260,13 +260,15 @@ class DecodePlan(AttentionPlan):
         prompt, branch = self._prompts[layer], self._append(layer, key, value)
         rows, heads, _, size = query.shape
         shared = key.shape[1]
-        grouped = query.reshape(rows, shared, heads // shared, size) * scaling
-        over_prompt = self._over_prompt(grouped, prompt.key)  # (R, key-value heads, repeats, prompt)
-        over_branch = grouped @ branch.key.transpose(2, 3)
+        grouped = (query * scaling).reshape(rows, shared, heads // shared, size)
+        over_prompt = self._to_slots(grouped) @ prompt.key.transpose(2, 3)
+        if self._padding is not None:
+            over_prompt = over_prompt.masked_fill_(self._padding, -torch.inf)
+        over_branch = self._to_slots(grouped @ branch.key.transpose(2, 3))
         scores = torch.cat([over_prompt, over_branch], dim=-1)
         weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
         of_prompt, of_branch = weights.split([over_prompt.shape[-1], over_branch.shape[-1]], dim=-1)
-        output = self._from_prompt(of_prompt, prompt.value) + of_branch @ branch.value
+        output = self._to_rows(of_prompt @ prompt.value) + self._to_rows(of_branch) @ branch.value
         return output.reshape(rows, 1, heads, size)
 
     def _append(self, layer: int, key: Tensor, value: Tensor) -> LayerCache:
@@ -295,12 +297,3 @@ class DecodePlan(AttentionPlan):
         """The inverse of :meth:`_to_slots`."""
         x = x.unflatten(2, (self._width, -1)).transpose(1, 2).flatten(0, 1)
         return x if self._is_full else x[self._slots]
-
-    def _over_prompt(self, query: Tensor, key: Tensor) -> Tensor:
-        scores = self._to_slots(query) @ key.transpose(2, 3)
-        if self._padding is not None:
-            scores = scores.masked_fill_(self._padding, -torch.inf)
-        return self._to_rows(scores)
-
-    def _from_prompt(self, weights: Tensor, value: Tensor) -> Tensor:
-        return self._to_rows(self._to_slots(weights) @ value)

@@ -221,7 +221,9 @@ class VLM(torch.nn.Module):
                 made[prompt.key] = known
         fresh = {prompt.key: prompt for prompt in seen if prompt.key not in made}
         if fresh:
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.vision_frozen):
+            with_gradients = torch.is_grad_enabled() and not self.vision_frozen
+            # What is kept may be trained on later, which tensors made in inference mode cannot be.
+            with torch.inference_mode(False), torch.set_grad_enabled(with_gradients):
                 features = self.family.features(list(fresh.values()))
             made.update(zip(fresh, features, strict=True))
             for key in fresh if self.vision_frozen else ():

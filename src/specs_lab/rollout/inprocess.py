@@ -39,7 +39,7 @@ def generate(
     """
     results: list[list[Completion]] = [[] for _ in prompts]
     one_batch = _generate_batch if vlm.shares_prompts else generate_plain
-    with vlm.inference():
+    with vlm.inference(), torch.inference_mode():  # the latter is a tenth faster: no view is tracked
         for batch in _batches(prompts, keys, batch_size):
             made = iter(one_batch(vlm, [prompts[i] for i, _ in batch], [names for _, names in batch], sampling))
             for i, names in batch:
@@ -116,10 +116,11 @@ def _generate_batch(
         positions=starts.expand(len(prompts[0].position_ids), -1),
         alive=torch.ones(len(owners), dtype=torch.bool, device=device),
     )
+    never = torch.tensor(vlm.never_sampled, device=device)
     transcript = Transcript(len(owners), sampling.max_new_tokens, vlm.pad_id, device)
     logits = logits[owners]
     for step in range(sampling.max_new_tokens):
-        tokens, logprobs = choose(logits, sampling.temperature, random[rows.places, step], vlm.never_sampled)
+        tokens, logprobs = choose(logits, sampling.temperature, random[rows.places, step], never)
         transcript.write(step, rows.places[rows.alive], tokens[rows.alive], logprobs[rows.alive])
         rows.alive &= tokens != vlm.end_id
         if step + 1 == sampling.max_new_tokens or not rows.alive.any():

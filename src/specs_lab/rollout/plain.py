@@ -22,7 +22,8 @@ class _Chooser(LogitsProcessor):
 
     def __init__(self, vlm: VLM, names: Sequence[str], sampling: Sampling) -> None:
         self._random = random_numbers(names, sampling.max_new_tokens).to(vlm.device)
-        self._temperature, self._never, self._end = sampling.temperature, vlm.never_sampled, vlm.end_id
+        self._never = torch.tensor(vlm.never_sampled, device=vlm.device)
+        self._temperature, self._end = sampling.temperature, vlm.end_id
         self.transcript = Transcript(len(names), sampling.max_new_tokens, vlm.pad_id, vlm.device)
         self._alive = torch.ones(len(names), dtype=torch.bool, device=vlm.device)
         self._step = 0

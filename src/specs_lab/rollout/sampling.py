@@ -54,39 +54,40 @@ def random_numbers(names: Sequence[str], count: int) -> Tensor:
     return torch.from_numpy(np.stack([uniforms(name, count) for name in names]))
 
 
-def pick(logits: Tensor, temperature: float, uniform: Tensor) -> Tensor:
-    """The next token of each row, by inversion of the cumulative distribution.
+def pick(weights: Tensor, uniform: Tensor) -> Tensor:
+    """Draws an index from each row, by inversion of the cumulative distribution.
 
     Args:
-        logits: (B, V) float.
-        temperature: 0 is greedy.
+        weights: (B, V) float, not negative, not all zero; need not add up to 1.
         uniform: (B,) float64 in [0, 1).
 
     Returns:
-        (B,) int64.
+        (B,) int64; never an index of weight zero.
     """
-    if temperature == 0:
-        return logits.argmax(dim=-1)
-    cumulative = torch.softmax(logits.double() / temperature, dim=-1).cumsum(dim=-1)
-    target = uniform[:, None] * cumulative[:, -1:]  # the sum may miss 1 by rounding
-    # right=True: the first index whose cumulative mass exceeds the target, hence never a token of probability zero
-    return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+    cumulative = weights.cumsum(dim=-1, dtype=torch.float64)
+    total = cumulative[:, -1:]
+    # Below the total, whatever rounding does: what reaches it lies behind the last index that has any weight.
+    target = torch.minimum(uniform[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
+    # right=True: the first index whose cumulative weight exceeds the target, hence never one of weight zero
+    return torch.searchsorted(cumulative, target, right=True)[:, 0]
 
 
-def choose(logits: Tensor, temperature: float, uniform: Tensor, never: Sequence[int]) -> tuple[Tensor, Tensor]:
+def choose(logits: Tensor, temperature: float, uniform: Tensor, never: Tensor) -> tuple[Tensor, Tensor]:
     """Next tokens and their log-probabilities under the model, (B,) each.
 
     Args:
         logits: (B, V) float.
         temperature: 0 is greedy.
         uniform: (B,) float64 in [0, 1).
-        never: Tokens that are not to be chosen, such as the placeholders of pictures. The log-probabilities are those
-            of the model with all its tokens, as the training forward pass computes them.
+        never: (K,) int64, tokens that are not to be chosen, such as the placeholders of pictures. The
+            log-probabilities are those of the model with all its tokens, as the training forward pass computes them.
     """
-    logprobs = torch.log_softmax(logits / (temperature or 1.0), dim=-1)
-    allowed = logits.clone()
-    allowed[:, list(never)] = -torch.inf
-    tokens = pick(allowed, temperature, uniform)
+    if temperature == 0:
+        logprobs = torch.log_softmax(logits, dim=-1)
+        tokens = logits.index_fill(1, never, -torch.inf).argmax(dim=-1)
+    else:
+        logprobs = torch.log_softmax(logits / temperature, dim=-1)
+        tokens = pick(logprobs.exp().index_fill_(1, never, 0.0), uniform)
     return tokens, logprobs.gather(1, tokens[:, None])[:, 0]
 
 

@@ -1,0 +1,58 @@
+"""How tokens are drawn, and what a transcript keeps."""
+
+import pytest
+import torch
+
+from specs_lab.rollout.sampling import Transcript, choose, pick, random_numbers, uniforms
+
+NEVER = torch.tensor([], dtype=torch.long)
+
+
+def test_pick_inverts_the_cumulative_distribution():
+    weights = torch.tensor([[0.2, 0.4, 1.4]])  # need not add up to 1
+    uniform = torch.tensor([0.0, 0.099, 0.101, 0.299, 0.301, 0.999], dtype=torch.float64)
+    assert [int(pick(weights, u[None])) for u in uniform] == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("total", [1.0, 0.3, 1e-3, 7.7])
+def test_pick_never_takes_an_impossible_token_at_the_ends(total):
+    weights = torch.tensor([[0.0, total, 0.0]])
+    for u in (0.0, 1 - 2**-53):
+        assert int(pick(weights, torch.tensor([u], dtype=torch.float64))) == 1
+
+
+def test_choices_follow_the_tempered_distribution():
+    logits = torch.tensor([1.0, 0.0, -1.0, -torch.inf])
+    uniform = torch.from_numpy(uniforms("frequencies", 20_000))
+    tokens, logprobs = choose(logits.expand(20_000, -1), 0.5, uniform, NEVER)
+    expected = torch.log_softmax(logits / 0.5, -1)
+    frequencies = torch.bincount(tokens, minlength=4) / 20_000
+    torch.testing.assert_close(frequencies, expected.exp(), atol=0.01, rtol=0)
+    assert frequencies[3] == 0
+    torch.testing.assert_close(logprobs, expected[tokens])
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_forbidden_tokens_are_not_chosen_but_keep_their_share(temperature):
+    """The log-probability is the model's own, as the training forward pass has it, not one renormalised."""
+    logits = torch.tensor([[2.0, 1.0, 5.0]]).expand(50, -1)
+    tokens, logprobs = choose(logits, temperature, torch.from_numpy(uniforms("x", 50)), torch.tensor([2]))
+    assert set(tokens.tolist()) == ({0} if temperature == 0 else {0, 1})
+    torch.testing.assert_close(logprobs, torch.log_softmax(logits[0], -1)[tokens])
+
+
+def test_random_numbers_belong_to_names():
+    one, two = random_numbers(["a", "b"], 5), random_numbers(["b", "c", "a"], 5)
+    assert torch.equal(one[0], two[2])
+    assert torch.equal(one[1], two[0])
+    assert not torch.equal(one[0], one[1])
+
+
+def test_transcript_keeps_what_was_written_and_flags_what_was_cut():
+    transcript = Transcript(3, 4, 0, torch.device("cpu"))
+    transcript.write(0, torch.tensor([0, 1, 2]), torch.tensor([5, 6, 9]), torch.tensor([-1.0, -2.0, -3.0]))
+    transcript.write(1, torch.tensor([0, 1]), torch.tensor([7, 9]), torch.tensor([-4.0, -5.0]))
+    made = transcript.completions(end_id=9)
+    assert [one.token_ids for one in made] == [(5, 7), (6, 9), (9,)]
+    assert [one.logprobs for one in made] == [(-1, -4), (-2, -5), (-3,)]
+    assert [one.truncated for one in made] == [True, False, False]

@@ -82,10 +82,11 @@ def test_two_processes_take_their_steps_and_are_told_what_the_first_one_said(tog
 
 
 def test_a_child_that_dies_is_reported_with_its_reason():
-    with child(dies_at=2) as side, pytest.raises(SideDied, match=r"(?s)a has ended.*exit code: 3.*the reason"):
+    with child(dies_at=2) as side:
         side.ready()
         side.step()
-        side.step()
+        with pytest.raises(SideDied, match=r"(?s)a has ended.*exit code: 3.*the reason"):
+            side.step()
 
 
 def test_a_child_that_dies_at_once_is_reported():
@@ -95,9 +96,10 @@ def test_a_child_that_dies_at_once_is_reported():
 
 
 def test_a_dead_child_that_is_told_to_go_is_reported():
-    with Side("b", [sys.executable, "-c", ""]) as side, pytest.raises(SideDied, match="b has ended"):
+    with Side("b", [sys.executable, "-c", ""]) as side:
         side._process.wait()
-        side.step()
+        with pytest.raises(SideDied, match="b has ended"):
+            side.step()
 
 
 def test_a_child_that_falls_silent_is_reported():

@@ -158,8 +158,6 @@ def environment(threads: int) -> dict[str, str]:
         "HF_DATASETS_OFFLINE": "1",
         "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "WANDB_MODE": "disabled",
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     }
 
 

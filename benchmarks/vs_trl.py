@@ -169,6 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("--device cuda: there is no GPU here; --dry-run goes the same way on the CPU, with a small model")
     say(f"model {settings.shape} ...")
     dtype = torch.bfloat16 if settings.large else torch.float32
     model = checkpoint(SHAPES[settings.shape], dtype=dtype, device=settings.device)

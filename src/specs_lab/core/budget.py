@@ -21,7 +21,8 @@ class Budget:
         parameters: Parameters that a token passes through: the language model with its output layer, which counts for
             prompt tokens too, though it is only run on completions. Attention over the context and the vision tower,
             which is run once a picture, are left out.
-        tokens: Tokens forwarded, padding excluded, by training, reference and sampling passes.
+        tokens: Tokens that training, reference and sampling passes have to encode: no padding, and a prompt once for
+            all its completions in the same pass, as both sides of a pair or the responses of a group share it.
         flops: Estimated floating-point operations, 2 or 6 times parameters x tokens.
         generated_tokens: Tokens sampled.
         seconds: Wall time of the counted work.

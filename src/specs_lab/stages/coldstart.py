@@ -42,7 +42,7 @@ _REFERENCE_CODE = (
 def run(context: StageContext) -> None:
     """Trains the input model on the pairs; writes the model, the curve and the samples behind it."""
     options, trainer, suite = (context.options[role] for role in ("coldstart", "trainer", "suite"))
-    vlm = load_model(context.inputs["model"], trainer)
+    vlm = load_model(context, "model")
     chosen, rejected = encode_pairs(vlm, context.inputs["data"] / "pairs.parquet")
     module = make_module(vlm, options, trainer.micro_batch_tokens)
     batches = ShuffledBatches(len(chosen), options.batch_size, options.steps, context.seed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +19,10 @@ MODEL = "model"
 """Name of the folder, inside an artifact, that holds a model."""
 
 
-def load_model(artifact: Path, trainer: TrainerOptions) -> VLM:
-    """The model of an artifact, in float32, with the vision tower frozen if the base says so."""
+def load_model(context: StageContext, name: str) -> VLM:
+    """The model of an input, in float32, set up for the trainer; its vision tower is frozen if the base says so."""
+    trainer: TrainerOptions = context.options["trainer"]
+    artifact = context.inputs[name]
     torch.set_num_threads(trainer.threads)
     vlm = VLM.load(
         artifact / MODEL,
@@ -29,6 +30,8 @@ def load_model(artifact: Path, trainer: TrainerOptions) -> VLM:
         share_prompts=trainer.share_prompts,
         feature_cache_bytes=trainer.feature_cache_mb << 20,
     )
+    if vlm.why_plain and trainer.share_prompts:
+        context.progress.message(f"{context.name}: prompts are not shared, training is slower: {vlm.why_plain}")
     if trainer.gradient_checkpointing:
         vlm.checkpoint_activations()
     use_gpu = trainer.accelerator == "gpu" or (trainer.accelerator == "auto" and torch.cuda.is_available())

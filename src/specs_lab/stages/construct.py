@@ -25,7 +25,7 @@ def run(context: StageContext) -> None:
     cut: Counter[str] = Counter()
 
     def sampler(side: str) -> Sample:
-        vlm = load_model(context.inputs[side], trainer)
+        vlm = load_model(context, side)
         return make_sampler(vlm, sampling, side, context.seed, trainer.sample_batch_size, cut)
 
     with (

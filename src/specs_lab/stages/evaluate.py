@@ -12,8 +12,7 @@ from specs_lab.stages.curve import Measurements, log_evaluation
 
 def run(context: StageContext) -> None:
     """Writes the rows and samples of one evaluation."""
-    trainer = context.options["trainer"]
-    vlm = load_model(context.inputs["model"], trainer)
+    vlm = load_model(context, "model")
     evaluator = make_evaluator(context)
     with (
         Measurements(context.folder) as measurements,

@@ -14,7 +14,7 @@ from specs_lab.training.grpo import GRPOModule
 def run(context: StageContext) -> None:
     """Trains the input model by reinforcement learning with verifiable rewards."""
     options, trainer = context.options["rl"], context.options["trainer"]
-    vlm = load_model(context.inputs["model"], trainer)
+    vlm = load_model(context, "model")
     # Arms share prompts and random numbers, whatever their model, method and learning rate; the zero model's RL and the
     # final one share them only if they draw from the same cells.
     stream = f"rl/{context.seed}/{'+'.join(options.mixture)}"

@@ -70,12 +70,8 @@ def sample(vlm: VLM, prompts: Sequence[Prompt], group: int, length: int) -> list
 def parameters(vlm: VLM) -> dict[str, int]:
     """Parameters by where they are: the text model's layers, its output layer, the vision tower."""
     core = vlm.core
-    layers, vision = core.model.language_model.layers, core.model.visual
-    return {
-        "layers": sum(p.numel() for p in layers.parameters()),
-        "head": core.lm_head.weight.numel(),
-        "vision": sum(p.numel() for p in vision.parameters()),
-    }
+    parts = {"layers": core.model.language_model.layers, "head": core.lm_head, "vision": core.model.visual}
+    return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
 
 
 class Pairs:

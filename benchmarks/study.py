@@ -42,12 +42,14 @@ class Version:
         name: What it is called in the results.
         site: The folder that it is installed in.
         seconds: Wall times of its runs.
+        cpu_seconds: Processor time of each run, all processes together: what a busy machine disturbs less.
         peak_mb: Of each run: peak resident memory of the largest of its processes, in MiB.
     """
 
     name: str
     site: Path
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     peak_mb: list[float] = field(default_factory=list)
 
     def run(self, overrides: Sequence[str], scratch: Path, threads: int) -> None:
@@ -75,11 +77,13 @@ class Version:
             )
             # `wait4` also tells of the processes that the study itself has started and waited for.
             _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
             raise StudyFailed(f"{self.name}: exit code {process.returncode}\n{tail}")
-        self.seconds.append(time.perf_counter() - start)
+        self.seconds.append(seconds)
+        self.cpu_seconds.append(usage.ru_utime + usage.ru_stime)
         self.peak_mb.append(usage.ru_maxrss / 1024)
         shutil.rmtree(folder)
 
@@ -108,13 +112,20 @@ def install(name: str, checkout: str, scratch: Path) -> Version:
     fetch(checkout, source)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*command, "--disable-pip-version-check", "--target", str(site), str(source)], check=True)
+    # Libraries are read once before anything is timed: the first run should not pay for a cold disk.
+    warm = {**os.environ, "PYTHONPATH": str(site)}
+    subprocess.run([sys.executable, "-c", "import lightning, transformers, specs_lab.run"], env=warm, check=True)
     return Version(name, site)
 
 
 def report(before: Version, after: Version, command: str, threads: int) -> dict[str, Any]:
     """The results of all runs."""
     sides = {
-        version.name: {"seconds": spread(version.seconds), "peak_mb": median(version.peak_mb)}
+        version.name: {
+            "seconds": spread(version.seconds),
+            "cpu_seconds": spread(version.cpu_seconds),
+            "peak_mb": median(version.peak_mb),
+        }
         for version in (before, after)
     }
     return {
@@ -124,6 +135,7 @@ def report(before: Version, after: Version, command: str, threads: int) -> dict[
         "command": command,
         "sides": sides,
         "ratio": median(before.seconds) / median(after.seconds),
+        "cpu_ratio": median(before.cpu_seconds) / median(after.cpu_seconds),
     }
 
 
@@ -143,14 +155,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         before = install("before", options.before, scratch)
         after = install("after", options.after, scratch)
         for number in range(options.repeats):
-            for version in (before, after):
+            # Who is first changes each time, so that a drift of the machine favours neither.
+            for version in (before, after) if number % 2 == 0 else (after, before):
                 print(f"run {number + 1} of {options.repeats}: {version.name} ...", file=sys.stderr, flush=True)
                 try:
                     version.run(overrides, scratch, options.threads)
                 except StudyFailed as error:
                     print(error, file=sys.stderr)
                     return 1
-                print(f"  {version.seconds[-1]:.1f} s, {version.peak_mb[-1]:.0f} MiB", file=sys.stderr, flush=True)
+                taken = f"{version.seconds[-1]:.1f} s ({version.cpu_seconds[-1]:.1f} s CPU)"
+                print(f"  {taken}, {version.peak_mb[-1]:.0f} MiB", file=sys.stderr, flush=True)
     results = report(before, after, " ".join(["specs-lab", *overrides]), options.threads)
     write(results, options.out)
     print(table(results))

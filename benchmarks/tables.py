@@ -90,17 +90,19 @@ def scaling_table(results: Json) -> str:
 
 def study_table(results: Json) -> str:
     """Wall time and memory of a study, before and after."""
-    header = ["study", "seconds (median)", "range", "peak MiB"]
+    header = ["study", "seconds (median)", "range", "CPU seconds (median)", "peak MiB"]
     rows = [
         [
             name,
             f"{side['seconds']['median']:.1f}",
             f"{side['seconds']['min']:.1f} to {side['seconds']['max']:.1f}",
+            f"{side['cpu_seconds']['median']:.1f}",
             f"{side['peak_mb']:.0f}",
         ]
         for name, side in results["sides"].items()
     ]
-    ratio = f"Before / after: **{results['ratio']:.2f}**. `{results['command']}`. {_machine(results)}"
+    ratio = f"Before / after: **{results['ratio']:.2f}** (CPU time {results['cpu_ratio']:.2f})."
+    ratio += f" `{results['command']}`. {_machine(results)}"
     return f"{_lines(header, rows)}\n\n{ratio}"
 
 

@@ -89,9 +89,11 @@ def test_scaling_and_study_have_tables():
     common = {"machine": machine(), "settings": {"threads": 1}}
     scaling = {"kind": "scaling", **common, "base": {"group": 8}, "points": [point]}
     assert rows(tables.table(scaling))[2] == ["group", "8", "500 → 100", "250 → 250", "100 → 100"]
-    side = {"seconds": spread([10.0, 20.0]), "peak_mb": 700.0}
-    study = {"kind": "study", **common, "command": "specs-lab", "sides": {"before": side, "after": side}, "ratio": 1.0}
-    assert rows(tables.table(study))[2] == ["before", "15.0", "10.0 to 20.0", "700"]
+    side = {"seconds": spread([10.0, 20.0]), "cpu_seconds": spread([9.0]), "peak_mb": 700.0}
+    sides = {"command": "specs-lab", "sides": {"before": side, "after": side}, "ratio": 1.0, "cpu_ratio": 1.0}
+    assert rows(tables.table({"kind": "study", **common, **sides}))[2] == [
+        *("before", "15.0", "10.0 to 20.0", "9.0", "700")
+    ]
 
 
 def test_cases_are_chosen_by_method_and_name():

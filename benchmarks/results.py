@@ -33,14 +33,23 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
 def summary(outcome: Outcome) -> dict[str, Any]:
     """One side of a case."""
-    names = sorted({name for step in outcome.steps for name in step.parts})
+    parts = [{**step.parts, **_training(step)} for step in outcome.steps]
+    names = sorted({name for step in parts for name in step})
     return {
         "seconds": spread([step.seconds for step in outcome.steps]),
-        "parts": {name: median(step.parts.get(name, 0.0) for step in outcome.steps) for name in names},
+        "parts": {name: median(step.get(name, 0.0) for step in parts) for name in names},
         "tokens": round(median(step.tokens for step in outcome.steps)),
         **outcome.memory,
         "facts": outcome.facts,
     }
+
+
+def _training(step: Step) -> dict[str, float]:
+    """What is left of a step that samples, after sampling; with TRL also after all that it does before its loss."""
+    if "rollout" not in step.parts:
+        return {}
+    before = step.parts.get("rollout and scores", step.parts["rollout"])
+    return {"training": step.seconds - before}
 
 
 def ratios(ours: Sequence[Step], theirs: Sequence[Step]) -> dict[str, Any]:

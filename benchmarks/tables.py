@@ -28,6 +28,16 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:.0f}"
 
 
+def _pair(theirs: float, ours: float) -> str:
+    return f"{theirs:.0f} / {ours:.0f} ({ours / theirs:.2f})"
+
+
+def _parts(case: Json) -> Json:
+    """A case that only samples has no training worth a name."""
+    parts = case["part_ratios"]
+    return {"rollout": parts["rollout"]} if case["method"] == "rollout" else parts
+
+
 def _machine(results: Json) -> str:
     facts, chosen = results["machine"], results.get("settings", {})
     where = facts.get("gpu") or f"{facts['cpu']}, {chosen.get('threads', 1)} thread(s) a side"
@@ -48,9 +58,9 @@ def _case_row(case: Json, large: bool) -> list[str]:
         _ms(ours["seconds"]["median"]),
         f"**{case['ratio']:.2f}**",
         f"{spread['min']:.2f} to {spread['max']:.2f}",
-        ", ".join(f"{name} {value:.2f}" for name, value in case["part_ratios"].items()),
-        f"{trl['peak_mb']:.0f} / {ours['peak_mb']:.0f}",
-        f"{trl['peak_mb'] - trl['base_mb']:.0f} / {ours['peak_mb'] - ours['base_mb']:.0f}",
+        ", ".join(f"{name} {value:.2f}" for name, value in _parts(case).items()),
+        _pair(trl["peak_mb"], ours["peak_mb"]),
+        _pair(trl["peak_mb"] - trl["base_mb"], ours["peak_mb"] - ours["base_mb"]),
     ]
     if large:
         row += [

@@ -99,7 +99,7 @@ def test_under_gradient_checkpointing(name):
 
 @every_family
 def test_with_lora(name):
-    config = LoraConfig(r=2, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False)
+    config = LoraConfig(r=2, target_modules=r".*(language|text)_model.*(q|v|down)_proj", init_lora_weights=False)
 
     def adapted(**options):
         core = families.tiny(name).model

@@ -26,7 +26,7 @@ def _rows(shape):
 @given(groups, st.integers(1, 40))
 def test_every_row_is_in_one_part_and_parts_fit(shape, limit):
     rows = _rows(shape)
-    parts = micro_batches(rows, lambda row: (row,), row_tokens, limit)
+    parts = micro_batches(rows, lambda row: (row,), limit)
     assert sorted(id(row) for part in parts for row in part) == sorted(map(id, rows))
     for part in parts:
         assert row_tokens(part) <= limit or len(part) == 1
@@ -37,15 +37,25 @@ def test_every_row_is_in_one_part_and_parts_fit(shape, limit):
 def test_rows_of_a_prompt_stay_together_whatever_their_order():
     rows = _rows([(5, [1, 2, 3]), (3, [1, 2, 3])])
     mixed = [rows[i] for i in (0, 3, 1, 4, 2, 5)]
-    parts = micro_batches(mixed, lambda row: (row,), row_tokens, 11)
+    parts = micro_batches(mixed, lambda row: (row,), 11)
     assert [[len(row.prompt.token_ids) for row in part] for part in parts] == [[3, 3, 3], [5, 5, 5]]
 
 
 def test_items_of_several_rows_are_never_cut():
     rows = _rows([(5, [4, 4]), (5, [1, 1])])
     pairs = [(rows[0], rows[1]), (rows[2], rows[3])]
-    parts = micro_batches(pairs, lambda pair: pair, row_tokens, 8)
+    parts = micro_batches(pairs, lambda pair: pair, 8)
     assert parts == [[pairs[0]], [pairs[1]]]
+
+
+@given(groups, st.integers(1, 60))
+def test_without_sharing_every_row_has_a_padded_copy(shape, limit):
+    rows = _rows(shape)
+    parts = micro_batches(rows, lambda row: (row,), limit, shared=False)
+    assert sorted(id(row) for part in parts for row in part) == sorted(map(id, rows))
+    for part in parts:
+        longest = max(len(row.prompt.token_ids) + len(row.completion) for row in part)
+        assert len(part) * longest <= limit or len(part) == 1
 
 
 @pytest.mark.parametrize(("shape", "tokens"), [([(5, [1, 2])], 8), ([(5, [1]), (5, [2])], 13), ([], 0)])

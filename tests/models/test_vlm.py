@@ -117,8 +117,8 @@ def test_feature_cache_is_bounded_in_memory(toy_vlm, toy_prompts):
     picture = 16 * 96 * 4
     vlm = VLM(toy_vlm.model, toy_vlm.processor, feature_cache_bytes=2 * picture)
     vlm.image_features(toy_prompts)
-    assert [p.key in vlm._features for p in toy_prompts] == [False] * (len(toy_prompts) - 2) + [True] * 2
-    assert vlm._features.bytes == 2 * picture
+    assert [p.key in vlm.features for p in toy_prompts] == [False] * (len(toy_prompts) - 2) + [True] * 2
+    assert vlm.features.bytes == 2 * picture
 
 
 def test_trainable_tower_gets_gradients_and_is_not_cached(toy_vlm, toy_rows):
@@ -126,7 +126,7 @@ def test_trainable_tower_gets_gradients_and_is_not_cached(toy_vlm, toy_rows):
     vlm = VLM(toy_vlm.model, toy_vlm.processor, freeze_vision=False)
     vlm.logprobs(toy_rows[:2]).logprobs.sum().backward()
     assert vlm.core.model.visual.patch_embed.proj.weight.grad.abs().sum() > 0
-    assert not len(vlm._features)
+    assert not len(vlm.features)
 
 
 def test_placeholders_equal_features(toy_vlm, toy_prompts, monkeypatch):

@@ -136,7 +136,8 @@ def test_the_gradient_pushes_the_sides_apart_and_is_that_of_the_value():
 @pytest.mark.parametrize("loss", PAIR_LOSSES)
 def test_the_gradient_of_every_variant_is_that_of_its_value(loss: str):
     """Lengths are 0, 1 and 5 tokens; a pair's gradient is divided by them."""
-    options = DPOOptions(loss=loss, length_normalised=True, margin=0.3)
+    margin = 0.0 if loss == "ipo" else 0.3
+    options = DPOOptions(loss=loss, length_normalised=True, margin=margin)
     columns = [torch.tensor([-3.0, -9.0, -4.0], dtype=torch.float64, requires_grad=True) for _ in range(2)]
     lengths = torch.tensor([0, 1, 5])
     rest = [torch.tensor([-3.5, -8.0, -4.0]), torch.tensor([-2.0, -9.5, -4.0]), lengths, lengths.flip(0)]
@@ -204,3 +205,8 @@ def test_wrong_values_are_reported_together():
     with pytest.raises(InvalidOption) as error:
         DPOOptions(beta=-1, loss="log", label_smoothing=0.7, margin=-1)
     assert [fault.where for fault in error.value.faults] == ["beta", "loss", "label_smoothing", "margin"]
+
+
+def test_ipo_refuses_a_margin_that_it_would_not_mean():
+    with pytest.raises(InvalidOption, match="margin"):
+        DPOOptions(loss="ipo", margin=0.3)

@@ -50,9 +50,11 @@ def test_random_numbers_belong_to_names():
 
 def test_transcript_keeps_what_was_written_and_flags_what_was_cut():
     transcript = Transcript(3, 4, 0, torch.device("cpu"))
-    transcript.write(0, torch.tensor([0, 1, 2]), torch.tensor([5, 6, 9]), torch.tensor([-1.0, -2.0, -3.0]))
-    transcript.write(1, torch.tensor([0, 1]), torch.tensor([7, 9]), torch.tensor([-4.0, -5.0]))
-    made = transcript.completions(end_id=9)
+    everyone = torch.tensor([0, 1, 2])
+    transcript.write(0, everyone, torch.tensor([5, 6, 9]), torch.tensor([-1.0, -2.0, -3.0]), torch.ones(3).bool())
+    alive = torch.tensor([True, True, False])
+    transcript.write(1, everyone, torch.tensor([7, 9, 8]), torch.tensor([-4.0, -5.0, -6.0]), alive)
+    made = transcript.completions(end_ids=[9, 10])
     assert [one.token_ids for one in made] == [(5, 7), (6, 9), (9,)]
     assert [one.logprobs for one in made] == [(-1, -4), (-2, -5), (-3,)]
     assert [one.truncated for one in made] == [True, False, False]

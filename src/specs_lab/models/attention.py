@@ -33,7 +33,15 @@ BRANCH_ATTENTION = "specs_lab_branches"
 
 
 class AttentionPlan(ABC):
-    """Says which position attends to which, for one forward pass; no plan outlives its layout."""
+    """Says which position attends to which, for one forward pass; no plan outlives its layout.
+
+    Attributes:
+        calls: Layers that have asked so far. A model that does not ask computes something else, silently: whoever
+            passes a plan compares.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
 
     @abstractmethod
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
@@ -69,6 +77,7 @@ def _branch_attention(
         )
     if scaling is None:
         scaling = query.shape[-1] ** -0.5
+    attention_plan.calls += 1
     return attention_plan.attend(int(module.layer_idx), query, key, value, scaling), None  # type: ignore[arg-type]
 
 
@@ -84,8 +93,8 @@ def no_mask(device: torch.device) -> Tensor:
 def _sdpa(query: Tensor, key: Tensor, value: Tensor, scaling: float, mask: Tensor | None = None) -> Tensor:
     """Causal attention, or attention under a mask; fewer key-value heads than heads are shared among them."""
     grouped = query.shape[1] != key.shape[1]
-    if grouped and mask is not None and query.is_cuda:
-        # With a mask and shared heads at once CUDA has only the kernel that writes all scores to memory.
+    if grouped and query.is_cuda and (mask is not None or query.dtype == torch.float32):
+        # With shared heads and a mask, or float32, CUDA has only the kernel that writes all scores to memory.
         repeats = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
         grouped = False
@@ -120,6 +129,7 @@ class BranchPlan(AttentionPlan):
     """
 
     def __init__(self, groups: Sequence[Group]) -> None:
+        super().__init__()
         self.groups = tuple(groups)
         # One split for the whole row: the gradient of many slices would be many full-size tensors.
         self._sizes = [size for group in groups for size in self._parts(group)]
@@ -190,8 +200,25 @@ class PrefillPlan(AttentionPlan):
     """
 
     def __init__(self, lengths: Sequence[int]) -> None:
+        super().__init__()
         self.lengths = tuple(lengths)
         self.layers: dict[int, LayerCache] = {}
+
+    @classmethod
+    def joined(cls, plans: Sequence[PrefillPlan]) -> PrefillPlan:
+        """The prompts of several passes as if they had been one."""
+        if len(plans) == 1:
+            return plans[0]
+        whole = cls([length for plan in plans for length in plan.lengths])
+        longest = max(whole.lengths)
+        for layer in plans[0].layers:
+            parts = [plan.layers[layer] for plan in plans]
+            key, value = (
+                torch.cat([F.pad(x, (0, 0, 0, longest - x.shape[2])) for x in kind])
+                for kind in ([part.key for part in parts], [part.value for part in parts])
+            )
+            whole.layers[layer] = LayerCache(key, value)
+        return whole
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attention of one layer; B is 1."""
@@ -213,6 +240,7 @@ class DecodePlan(AttentionPlan):
     """
 
     def __init__(self, prefill: PrefillPlan, owners: Tensor, block: int = 64) -> None:
+        super().__init__()
         self._prompts = prefill.layers
         self._lengths = torch.tensor(prefill.lengths, device=owners.device)
         self._block = block
@@ -261,12 +289,12 @@ class DecodePlan(AttentionPlan):
         rows, heads, _, size = query.shape
         shared = key.shape[1]
         grouped = (query * scaling).reshape(rows, shared, heads // shared, size)
-        over_prompt = self._to_slots(grouped) @ prompt.key.transpose(2, 3)
+        over_prompt = _scores(self._to_slots(grouped), prompt.key)
         if self._padding is not None:
             over_prompt = over_prompt.masked_fill_(self._padding, -torch.inf)
-        over_branch = self._to_slots(grouped @ branch.key.transpose(2, 3))
+        over_branch = self._to_slots(_scores(grouped, branch.key))
         scores = torch.cat([over_prompt, over_branch], dim=-1)
-        weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+        weights = torch.softmax(scores, dim=-1).to(query.dtype)
         of_prompt, of_branch = weights.split([over_prompt.shape[-1], over_branch.shape[-1]], dim=-1)
         output = self._to_rows(of_prompt @ prompt.value) + self._to_rows(of_branch) @ branch.value
         return output.reshape(rows, 1, heads, size)
@@ -297,3 +325,10 @@ class DecodePlan(AttentionPlan):
         """The inverse of :meth:`_to_slots`."""
         x = x.unflatten(2, (self._width, -1)).transpose(1, 2).flatten(0, 1)
         return x if self._is_full else x[self._slots]
+
+
+def _scores(query: Tensor, key: Tensor) -> Tensor:
+    """Query times key; never in halves, whose rounding before the softmax the fused kernels of training do not have."""
+    if query.dtype in (torch.float16, torch.bfloat16):
+        query, key = query.float(), key.float()
+    return query @ key.transpose(2, 3)

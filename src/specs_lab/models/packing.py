@@ -25,6 +25,7 @@ class Packed:
         position_ids: (axes, T) int64.
         groups: Lengths of the prompts and of what branches off them.
         prompts: The prompts, in the order of the groups.
+        of_prompts: (T,) bool, True at tokens of prompts: what a completion holds is never a placeholder of a picture.
         predictors: (N,) int64, where in the sequence each completion token is predicted; in the order of ``rows``.
         targets: (N,) int64, the completion tokens themselves.
         lengths: (B,) int64, completion tokens of each row.
@@ -34,6 +35,7 @@ class Packed:
     position_ids: Tensor
     groups: tuple[Group, ...]
     prompts: tuple[Prompt, ...]
+    of_prompts: Tensor
     predictors: Tensor
     targets: Tensor
     lengths: Tensor
@@ -76,6 +78,7 @@ def pack(rows: Sequence[Row]) -> Packed:
         position_ids=torch.cat(positions, dim=1),
         groups=tuple(groups),
         prompts=tuple(prompts),
+        of_prompts=torch.cat([torch.arange(group.tokens) < group.prefix for group in groups]),
         predictors=torch.cat([predictors[index] for index in range(len(rows))]),
         targets=torch.tensor([token for row in rows for token in row.completion], dtype=torch.long),
         lengths=torch.tensor([len(row.completion) for row in rows]),

@@ -24,10 +24,11 @@ class Reference(ABC):
 
 
 class FrozenCopy(Reference):
-    """A copy of the model as it is now; costs its memory once more."""
+    """A copy of the model as it is now; costs its memory once more, but for a frozen tower and its features."""
 
     def __init__(self, vlm: VLM) -> None:
-        self.vlm = copy.deepcopy(vlm).requires_grad_(False)
+        shared = [*vlm.towers, vlm.features] if vlm.vision_frozen else []
+        self.vlm = copy.deepcopy(vlm, {id(part): part for part in shared}).requires_grad_(False)
 
     def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0) -> TokenLogprobs:
         """Log-probabilities under the copy."""
@@ -36,7 +37,10 @@ class FrozenCopy(Reference):
 
 
 class AdapterOff(Reference):
-    """The model itself without its PEFT adapter; costs no memory."""
+    """The model itself without its PEFT adapter; costs no memory.
+
+    It is the policy that training starts from if the adapter starts as the identity, as PEFT's defaults have it.
+    """
 
     def __init__(self, vlm: VLM) -> None:
         self.vlm = vlm
@@ -63,6 +67,6 @@ def sequence_logps(policy: VLM | Reference, rows: Sequence[Row], micro_batch_tok
     vlm = policy if isinstance(policy, VLM) else policy.vlm
     result = torch.zeros(len(rows))
     with vlm.inference():
-        for part in micro_batches(range(len(rows)), lambda i: [rows[i]], vlm.tokens_to_encode, micro_batch_tokens):
+        for part in micro_batches(range(len(rows)), lambda i: [rows[i]], micro_batch_tokens, shared=vlm.shares_prompts):
             result[part] = policy.logprobs([rows[i] for i in part]).logprobs.sum(-1).float().cpu()
     return result

@@ -28,8 +28,8 @@ from specs_lab.models.families import family_of
 from specs_lab.models.features import FeatureCache, Features
 from specs_lab.models.packing import pack
 from specs_lab.models.processing import IMAGE_TOKEN, needs_no_resizing, patchify
-from specs_lab.models.prompts import Prompt, Row, row_tokens
-from specs_lab.objectives.logprobs import token_statistics
+from specs_lab.models.prompts import Prompt, Row
+from specs_lab.objectives.logprobs import TokenStatistics, statistics_of_logits, token_statistics
 
 _VISION_SPECIALS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>")
 
@@ -57,9 +57,18 @@ class VLM(torch.nn.Module):
     Args:
         model: The model, or a PEFT model around it.
         processor: Its processor.
-        freeze_vision: Freeze the vision tower; its features are then cached.
+        freeze_vision: Freeze the vision tower; its features are then cached, until its weights or its place change.
         share_prompts: Encode a prompt once for all its completions where the model allows it (:attr:`why_plain`).
         feature_cache_bytes: Most memory for cached features.
+
+    Attributes:
+        end_id: The token that completions learn to end with.
+        end_ids: All tokens that end a sampled completion: that one and those of the generation config.
+        never_sampled: Tokens that only pictures have.
+        why_plain: Why every row has a copy of its prompt of its own; None if prompts are shared.
+
+    Raises:
+        ValueError: If the tower is to be frozen and has an adapter in it.
     """
 
     def __init__(
@@ -79,18 +88,37 @@ class VLM(torch.nn.Module):
         self.pad_id: int = self.tokenizer.pad_token_id
         self.family = family_of(self.core)
         self.image_id: int = self.family.image_id
-        self.never_sampled: list[int] = [
-            i for t in _VISION_SPECIALS if (i := self.tokenizer.convert_tokens_to_ids(t)) is not None
-        ]
+        self.end_ids = self._find_end_ids()
+        self.never_sampled = self._find_vision_ids()
         self.why_plain: str | None = self.family.why_plain() if share_prompts else "it was asked for"
-        """Why every row has a copy of its prompt of its own; None if prompts are shared."""
         if self.shares_prompts:
             self.core.config.get_text_config()._attn_implementation = BRANCH_ATTENTION
         self.vision_frozen = freeze_vision
-        self._features = FeatureCache(feature_cache_bytes)
+        self.features = FeatureCache(feature_cache_bytes)
+        self._features_made_by: tuple[int, ...] = ()
         if freeze_vision:
-            for name in self.family.towers:
-                getattr(self.core.model, name).requires_grad_(False)
+            self._freeze_towers()
+
+    def _find_end_ids(self) -> list[int]:
+        configured = getattr(getattr(self.core, "generation_config", None), "eos_token_id", None)
+        several = configured if isinstance(configured, list) else [configured] if configured is not None else []
+        return sorted({self.end_id, *several})
+
+    def _find_vision_ids(self) -> list[int]:
+        unknown = getattr(self.tokenizer, "unk_token_id", None)
+        named = (self.tokenizer.convert_tokens_to_ids(token) for token in _VISION_SPECIALS)
+        return sorted({self.image_id, *(i for i in named if i is not None and i != unknown)})
+
+    def _freeze_towers(self) -> None:
+        if any("lora_" in name for tower in self.towers for name, _ in tower.named_parameters()):
+            raise ValueError("the vision tower has an adapter, so it cannot be frozen: pass freeze_vision=False")
+        for tower in self.towers:
+            tower.requires_grad_(False)
+
+    @property
+    def towers(self) -> list[torch.nn.Module]:
+        """What sees pictures: tower and projector."""
+        return [getattr(self.core.model, name) for name in self.family.towers]
 
     # -- loading and saving ------------------------------------------------------------------------------------------
 
@@ -105,7 +133,7 @@ class VLM(torch.nn.Module):
         return cls(model, processor, **options)
 
     def save(self, folder: str | Path) -> None:
-        """Writes a plain Hugging Face folder."""
+        """Writes a plain Hugging Face folder; of a model with an adapter, the adapter alone."""
         self.model.save_pretrained(folder, safe_serialization=True)
         self.processor.save_pretrained(folder)
 
@@ -143,7 +171,7 @@ class VLM(torch.nn.Module):
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """No gradients and evaluation mode inside; the mode is restored after."""
+        """No gradients and evaluation mode inside; the model's mode, one for all its parts, is restored after."""
         training = self.model.training
         self.model.eval()
         try:
@@ -208,7 +236,7 @@ class VLM(torch.nn.Module):
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of a completion without its end token."""
-        return self.tokenizer.decode([i for i in token_ids if i != self.end_id], skip_special_tokens=False)
+        return self.tokenizer.decode([i for i in token_ids if i not in self.end_ids], skip_special_tokens=False)
 
     # -- forward -----------------------------------------------------------------------------------------------------
 
@@ -216,22 +244,39 @@ class VLM(torch.nn.Module):
         """Features of the pictures of prompts that have some; cached while the tower is frozen."""
         seen = [prompt for prompt in prompts if prompt.vision]
         made: dict[str, Features] = {}
-        for prompt in seen if self.vision_frozen else ():
-            if (known := self._features.get(prompt.key)) is not None:
-                made[prompt.key] = known
+        if self.vision_frozen:
+            self._forget_features_of_other_weights()
+            known = {prompt.key: self.features.get(prompt.key) for prompt in seen}
+            made = {key: features for key, features in known.items() if features is not None}
         fresh = {prompt.key: prompt for prompt in seen if prompt.key not in made}
         if fresh:
             with_gradients = torch.is_grad_enabled() and not self.vision_frozen
             # What is kept may be trained on later, which tensors made in inference mode cannot be.
             with torch.inference_mode(False), torch.set_grad_enabled(with_gradients):
-                features = self.family.features(list(fresh.values()))
-            made.update(zip(fresh, features, strict=True))
-            for key in fresh if self.vision_frozen else ():
-                self._features.put(key, made[key])
+                made.update(zip(fresh, self.family.features(list(fresh.values())), strict=True))
+                for key in fresh if self.vision_frozen else ():
+                    self.features.put(key, made[key])
         return [made[prompt.key] for prompt in seen]
 
+    def _forget_features_of_other_weights(self) -> None:
+        """Every in-place change of a parameter, such as loading a state, counts its version up."""
+        now = tuple(parameter._version for tower in self.towers for parameter in tower.parameters())
+        if now != self._features_made_by:
+            self.features.clear()
+            self._features_made_by = now
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """PyTorch's hook for moving or casting a module: features stay where they were made, so they are dropped."""
+        self.features.clear()
+        return super()._apply(fn, recurse)
+
     def text_hidden_states(
-        self, token_ids: Tensor, position_ids: Tensor, plan: AttentionPlan, prompts: Sequence[Prompt] = ()
+        self,
+        token_ids: Tensor,
+        position_ids: Tensor,
+        plan: AttentionPlan,
+        prompts: Sequence[Prompt] = (),
+        of_prompts: Tensor | None = None,
     ) -> Tensor:
         """Last hidden states, (B, T, hidden), of a layout that ``plan`` attends over.
 
@@ -240,16 +285,23 @@ class VLM(torch.nn.Module):
             position_ids: (axes, B, T) int64.
             plan: Which position attends to which.
             prompts: Those whose placeholders are among the tokens, in order.
+            of_prompts: (B, T) bool, True at tokens of prompts; None: all are.
+
+        Raises:
+            RuntimeError: If the model's layers did not ask the plan.
         """
         token_ids = token_ids.to(self.device)
         embeddings = self.core.get_input_embeddings()(token_ids)
         more: dict[str, Any] = {}
         if features := self.image_features(prompts):
             places = token_ids == self.image_id
-            pictures = torch.cat([first for first, *_ in features]).to(embeddings.dtype)
+            if of_prompts is not None:
+                places &= of_prompts.to(self.device)
+            pictures = torch.cat([first for first, *_ in features]).to(embeddings)
             embeddings = embeddings.masked_scatter(places[..., None], pictures)
             more = self.family.picture_inputs(features, places)
-        output = self.family.text_model(
+        text_model, before = self.family.text_model, plan.calls
+        output = text_model(
             inputs_embeds=embeddings,
             position_ids=self.family.lay_out_positions(position_ids.to(self.device)),
             attention_mask=no_mask(self.device),
@@ -257,35 +309,45 @@ class VLM(torch.nn.Module):
             use_cache=False,
             **more,
         )
+        if plan.calls - before != len(text_model.layers):
+            raise RuntimeError(
+                f"{plan.calls - before} of {len(text_model.layers)} layers used the attention plan: the model's "
+                "attention implementation was changed, or this release of transformers does not hand the plan on"
+            )
         return output.last_hidden_state
 
     def completion_states(self, rows: Sequence[Row]) -> Tensor:
-        """The hidden states that predict the rows' completion tokens, (N, hidden), row by row."""
-        if not self.shares_prompts:
-            return self._plain_states(rows)
+        """The hidden states that predict the rows' completion tokens, (N, hidden), row by row; prompts shared."""
         packed = pack(rows)
         states = self.text_hidden_states(
-            packed.token_ids[None], packed.position_ids[:, None], BranchPlan(packed.groups), packed.prompts
+            packed.token_ids[None],
+            packed.position_ids[:, None],
+            BranchPlan(packed.groups),
+            packed.prompts,
+            packed.of_prompts[None],
         )
         return states[0, packed.predictors.to(states.device)]
 
-    def _plain_states(self, rows: Sequence[Row]) -> Tensor:
-        """As :meth:`completion_states`, by the model's own forward pass over right-padded rows."""
+    def _plain_logits(self, rows: Sequence[Row]) -> Tensor:
+        """The logits that predict the rows' completion tokens, (N, V), by the model's own forward pass, padded.
+
+        Its own logits, not its last states times the output layer: models may scale or cap them.
+        """
         ids = [torch.cat([row.prompt.token_ids, torch.tensor(row.completion, dtype=torch.long)]) for row in rows]
         token_ids = pad_sequence(ids, batch_first=True, padding_value=self.pad_id)
         attention_mask = pad_sequence([torch.ones_like(row) for row in ids], batch_first=True)
         inputs = self.family.plain_inputs([row.prompt for row in rows], token_ids)
-        states = self.core.model(
+        first = min(len(row.prompt.token_ids) for row in rows) - 1
+        logits = self.core(
             input_ids=token_ids.to(self.device),
             attention_mask=attention_mask.to(self.device),
             use_cache=False,
+            logits_to_keep=token_ids.shape[1] - first,
             **{name: value.to(self.device) for name, value in inputs.items()},
-        ).last_hidden_state
-        parts = [
-            states[i, len(row.prompt.token_ids) - 1 : len(row.prompt.token_ids) - 1 + len(row.completion)]
-            for i, row in enumerate(rows)
-        ]
-        return torch.cat(parts)
+        ).logits
+        starts = [len(row.prompt.token_ids) - 1 - first for row in rows]
+        parts = zip(logits, starts, rows, strict=True)
+        return torch.cat([line[start : start + len(row.completion)] for line, start, row in parts])
 
     @property
     def output_weight(self) -> Tensor:
@@ -314,14 +376,7 @@ class VLM(torch.nn.Module):
         """
         lengths = torch.tensor([len(row.completion) for row in rows])
         mask = (torch.arange(int(lengths.max()))[None] < lengths[:, None]).to(self.device)
-        targets = torch.tensor([token for row in rows for token in row.completion], dtype=torch.long)
-        found = token_statistics(
-            self.completion_states(rows),
-            self.output_weight,
-            targets.to(self.device),
-            temperature=temperature,
-            spread=spread,
-        )
+        found = self._statistics(rows, temperature, spread)
 
         def spread_out(values: Tensor) -> Tensor:
             return torch.zeros(mask.shape, device=mask.device, dtype=found.logprobs.dtype).masked_scatter(mask, values)
@@ -331,11 +386,13 @@ class VLM(torch.nn.Module):
             return TokenLogprobs(logprobs, mask)
         return TokenLogprobs(logprobs, mask, spread_out(found.entropy), spread_out(found.nucleus.to(logprobs.dtype)))
 
-    def tokens_to_encode(self, rows: Sequence[Row]) -> int:
-        """Tokens, padding included, of one forward pass over rows: what a micro-batch is filled by."""
-        if self.shares_prompts:
-            return row_tokens(rows)
-        return len(rows) * max((len(row.prompt.token_ids) + len(row.completion) for row in rows), default=0)
+    def _statistics(self, rows: Sequence[Row], temperature: float, spread: bool) -> TokenStatistics:
+        """Of all completion tokens, row by row."""
+        targets = torch.tensor([token for row in rows for token in row.completion], dtype=torch.long).to(self.device)
+        if not self.shares_prompts:
+            return statistics_of_logits(self._plain_logits(rows), targets, temperature=temperature, spread=spread)
+        states = self.completion_states(rows)
+        return token_statistics(states, self.output_weight, targets, temperature=temperature, spread=spread)
 
     def checkpoint_activations(self) -> None:
         """Keeps one activation a layer and makes the others again in the backward pass."""

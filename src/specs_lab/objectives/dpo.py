@@ -66,6 +66,12 @@ class DPOOptions(ColdStartOptions):
                 f"set it to 0, or loss to one of: {', '.join(SMOOTHED_LOSSES)}",
             )
             .at_least("margin", self.margin, 0)
+            .that(
+                self.margin == 0 or self.loss != "ipo",
+                "margin",
+                "'ipo' has a target of its own, 1 / (2 beta)",
+                "set margin to 0, or loss to another",
+            )
         )
 
 

@@ -101,6 +101,12 @@ class GRPOOptions(OptimiserOptions):
             .at_least("inner_updates", self.inner_updates, 1)
             .positive("clip_low", self.clip_low)
             .positive("clip_high", self.clip_high)
+            .that(
+                self.clip_low <= 1,
+                "clip_low",
+                f"{self.clip_low} is above 1",
+                "ratios are never below 0: give at most 1",
+            )
             .one_of("ratio_level", self.ratio_level, RATIO_LEVELS)
             .at_least("kl_weight", self.kl_weight, 0)
             .one_of("kl_estimator", self.kl_estimator, KL_ESTIMATORS)

@@ -21,8 +21,8 @@ NUCLEUS = 0.95
 """Probability mass of the nucleus that the rollout branching factor counts (SPECS, arXiv 2510.25801)."""
 DIRECT_UP_TO = 1 << 22
 """Logits that are simply kept for the backward pass: 16 MiB in float32."""
-CHUNK = 1 << 24
-"""Logits in one chunk beyond that: 64 MiB in float32."""
+CHUNK = {"cpu": 1 << 24, "cuda": 1 << 28}
+"""Logits in one chunk beyond that: 64 MiB in float32; 1 GiB on a GPU, where each chunk's pass over the weight costs."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def token_statistics(
     temperature: float = 1.0,
     spread: bool = False,
     direct_up_to: int = DIRECT_UP_TO,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
 ) -> TokenStatistics:
     """Log-probabilities of tokens, and how spread out their distributions are.
 
@@ -59,15 +59,11 @@ def token_statistics(
         temperature: Logits are divided by it, > 0.
         spread: Also give entropy and nucleus size (without gradients).
         direct_up_to: Up to so many logits (N x V) autograd keeps them; beyond, they are made again in chunks.
-        chunk: Logits in one chunk.
+        chunk: Logits in one chunk; None: as :data:`CHUNK` has it for the device.
     """
     if len(targets) * len(weight) <= direct_up_to:
-        logits = _logits(hidden, weight, temperature)
-        logsumexp = logits.logsumexp(dim=-1)
-        picked = logits.gather(1, targets[:, None])[:, 0] - logsumexp
-        entropy, nucleus = _spread(logits.detach(), logsumexp.detach()) if spread else (None, None)
-        return TokenStatistics(picked, entropy, nucleus)
-    rows = max(1, chunk // len(weight))
+        return statistics_of_logits(hidden @ weight.T, targets, temperature=temperature, spread=spread)
+    rows = max(1, (chunk or CHUNK.get(hidden.device.type, CHUNK["cpu"])) // len(weight))
     chunked: Any = _Chunked  # autograd's `apply` has no types
     logprobs, entropy, nucleus = cast(
         "tuple[Tensor, Tensor, Tensor]", chunked.apply(hidden, weight, targets, temperature, spread, rows)
@@ -75,8 +71,22 @@ def token_statistics(
     return TokenStatistics(logprobs, entropy if spread else None, nucleus if spread else None)
 
 
+def statistics_of_logits(
+    logits: Tensor, targets: Tensor, *, temperature: float = 1.0, spread: bool = False
+) -> TokenStatistics:
+    """As :func:`token_statistics`, from (N, V) logits that are there already."""
+    logits = _tempered(logits, temperature)
+    logsumexp = logits.logsumexp(dim=-1)
+    picked = logits.gather(1, targets[:, None])[:, 0] - logsumexp
+    entropy, nucleus = _spread(logits.detach(), logsumexp.detach()) if spread else (None, None)
+    return TokenStatistics(picked, entropy, nucleus)
+
+
 def _logits(hidden: Tensor, weight: Tensor, temperature: float) -> Tensor:
-    logits = hidden @ weight.T
+    return _tempered(hidden @ weight.T, temperature)
+
+
+def _tempered(logits: Tensor, temperature: float) -> Tensor:
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
     return logits if temperature == 1.0 else logits / temperature

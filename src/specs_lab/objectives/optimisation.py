@@ -14,7 +14,7 @@ class OptimiserOptions:
     Attributes:
         lr: Learning rate after warm-up.
         steps: Optimizer steps.
-        warmup_steps: Steps of linear warm-up.
+        warmup_steps: Optimizer updates of linear warm-up (a step of RL may make several).
         max_grad_norm: Gradients are clipped to this global norm.
         adam_beta1: AdamW's first moment decay.
         adam_beta2: AdamW's second moment decay.

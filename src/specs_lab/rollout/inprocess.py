@@ -20,6 +20,8 @@ from specs_lab.rollout.sampling import Completion, Sampling, Transcript, choose,
 
 _COMPACT_BELOW = 0.75
 """Finished rows are dropped once fewer than this share of rows is alive; dropping them copies the rows' caches."""
+_PREFILL_TOKENS = 1 << 14
+"""Tokens of prompts in one forward pass."""
 
 
 def generate(
@@ -65,8 +67,29 @@ def _batches(
         yield batch
 
 
-def prefill(vlm: VLM, prompts: Sequence[Prompt]) -> tuple[PrefillPlan, Tensor]:
-    """Encodes prompts; returns their keys and values, and the logits behind each, (P, V)."""
+def prefill(vlm: VLM, prompts: Sequence[Prompt], most_tokens: int = _PREFILL_TOKENS) -> tuple[PrefillPlan, Tensor]:
+    """Encodes prompts; returns their keys and values, and the logits behind each, (P, V).
+
+    Args:
+        vlm: The model.
+        prompts: At least one.
+        most_tokens: In one forward pass; a longer prompt has a pass of its own.
+    """
+    made = [_prefill_part(vlm, part) for part in _parts(prompts, most_tokens)]
+    return PrefillPlan.joined([plan for plan, _ in made]), torch.cat([logits for _, logits in made])
+
+
+def _parts(prompts: Sequence[Prompt], most_tokens: int) -> Iterator[list[Prompt]]:
+    part: list[Prompt] = []
+    for prompt in prompts:
+        if part and sum(len(p.token_ids) for p in part) + len(prompt.token_ids) > most_tokens:
+            yield part
+            part = []
+        part.append(prompt)
+    yield part
+
+
+def _prefill_part(vlm: VLM, prompts: Sequence[Prompt]) -> tuple[PrefillPlan, Tensor]:
     plan = PrefillPlan([len(prompt.token_ids) for prompt in prompts])
     token_ids = torch.cat([prompt.token_ids for prompt in prompts])[None]
     position_ids = torch.cat([prompt.position_ids for prompt in prompts], dim=1)[:, None]
@@ -92,9 +115,7 @@ class _Rows:
     alive: Tensor
 
     def drop_finished(self, tokens: Tensor) -> Tensor:
-        """Drops finished rows when it is worth it; returns those of ``tokens`` that belong to rows still here."""
-        if self.alive.float().mean() >= _COMPACT_BELOW:
-            return tokens
+        """Drops finished rows; returns those of ``tokens`` that belong to rows still here."""
         keep = self.alive.nonzero()[:, 0]
         self.plan.keep(keep)
         self.places, self.positions, self.alive = self.places[keep], self.positions[:, keep], self.alive[keep]
@@ -116,17 +137,20 @@ def _generate_batch(
         positions=starts.expand(len(prompts[0].position_ids), -1),
         alive=torch.ones(len(owners), dtype=torch.bool, device=device),
     )
-    never = torch.tensor(vlm.never_sampled, device=device)
+    never, ends = (torch.tensor(ids, device=device) for ids in (vlm.never_sampled, vlm.end_ids))
     transcript = Transcript(len(owners), sampling.max_new_tokens, vlm.pad_id, device)
     logits = logits[owners]
     for step in range(sampling.max_new_tokens):
         tokens, logprobs = choose(logits, sampling.temperature, random[rows.places, step], never)
-        transcript.write(step, rows.places[rows.alive], tokens[rows.alive], logprobs[rows.alive])
-        rows.alive &= tokens != vlm.end_id
-        if step + 1 == sampling.max_new_tokens or not rows.alive.any():
+        transcript.write(step, rows.places, tokens, logprobs, rows.alive)
+        rows.alive &= ~torch.isin(tokens, ends)
+        alive = int(rows.alive.sum())  # the one thing that a step waits for
+        if step + 1 == sampling.max_new_tokens or not alive:
             break
-        logits = _advance(vlm, rows, rows.drop_finished(tokens))
-    return transcript.completions(vlm.end_id)
+        if alive < _COMPACT_BELOW * len(tokens):
+            tokens = rows.drop_finished(tokens)
+        logits = _advance(vlm, rows, tokens)
+    return transcript.completions(vlm.end_ids)
 
 
 def _advance(vlm: VLM, rows: _Rows, tokens: Tensor) -> Tensor:

@@ -1,16 +1,19 @@
 """Sampling by Hugging Face's own ``generate``, for models whose prompts cannot be shared.
 
 Every response has a copy of its prompt; the random numbers and the choice of tokens are ours, so that seeds mean the
-same as in :mod:`specs_lab.rollout.inprocess`.
+same as in :mod:`specs_lab.rollout.inprocess`. Of the model's own generation settings only the end tokens count: a
+repetition penalty, say, would sample from another distribution than the one that is trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from specs_lab.models.prompts import Prompt
 from specs_lab.models.vlm import VLM
@@ -23,7 +26,8 @@ class _Chooser(LogitsProcessor):
     def __init__(self, vlm: VLM, names: Sequence[str], sampling: Sampling) -> None:
         self._random = random_numbers(names, sampling.max_new_tokens).to(vlm.device)
         self._never = torch.tensor(vlm.never_sampled, device=vlm.device)
-        self._temperature, self._end = sampling.temperature, vlm.end_id
+        self._ends = torch.tensor(vlm.end_ids, device=vlm.device)
+        self._temperature = sampling.temperature
         self.transcript = Transcript(len(names), sampling.max_new_tokens, vlm.pad_id, vlm.device)
         self._alive = torch.ones(len(names), dtype=torch.bool, device=vlm.device)
         self._step = 0
@@ -32,9 +36,8 @@ class _Chooser(LogitsProcessor):
         """``generate``'s hook: (B, T) tokens so far and (B, V) logits to the logits to decode from."""
         del input_ids
         tokens, logprobs = choose(scores.float(), self._temperature, self._random[:, self._step], self._never)
-        places = self._alive.nonzero()[:, 0]
-        self.transcript.write(self._step, places, tokens[places], logprobs[places])
-        self._alive &= tokens != self._end
+        self.transcript.write(self._step, torch.arange(len(tokens)), tokens, logprobs, self._alive)
+        self._alive &= ~torch.isin(tokens, self._ends)
         self._step += 1
         return torch.full_like(scores, -torch.inf).scatter_(1, tokens[:, None], 0.0)
 
@@ -63,12 +66,26 @@ def generate_plain(
         **vlm.family.plain_inputs(expanded, token_ids),
     }
     chooser = _Chooser(vlm, [name for names in keys for name in names], sampling)
-    vlm.core.generate(
-        **{name: value.to(vlm.device) for name, value in inputs.items()},
+    settings = GenerationConfig(
         do_sample=False,
         max_new_tokens=sampling.max_new_tokens,
-        eos_token_id=vlm.end_id,
+        eos_token_id=vlm.end_ids,
         pad_token_id=vlm.pad_id,
-        logits_processor=LogitsProcessorList([chooser]),
     )
-    return chooser.transcript.completions(vlm.end_id)
+    with _generation_config(vlm.core, settings):
+        vlm.core.generate(
+            **{name: value.to(vlm.device) for name, value in inputs.items()},
+            logits_processor=LogitsProcessorList([chooser]),
+        )
+    return chooser.transcript.completions(vlm.end_ids)
+
+
+@contextmanager
+def _generation_config(core: Any, settings: GenerationConfig) -> Iterator[None]:
+    """The model's generation settings replaced: those passed to ``generate`` are only laid over its own."""
+    own = core.generation_config
+    core.generation_config = settings
+    try:
+        yield
+    finally:
+        core.generation_config = own

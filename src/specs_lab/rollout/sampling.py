@@ -92,7 +92,7 @@ def choose(logits: Tensor, temperature: float, uniform: Tensor, never: Tensor) -
 
 
 class Transcript:
-    """What has been sampled so far; it stays where the model is, so that no step waits for a copy.
+    """What has been sampled so far; it stays where the model is, and writing to it waits for nothing.
 
     Args:
         count: Responses.
@@ -106,16 +106,16 @@ class Transcript:
         self._logprobs = torch.zeros((count, width), device=device)
         self._lengths = torch.zeros(count, dtype=torch.long, device=device)
 
-    def write(self, step: int, places: Tensor, tokens: Tensor, logprobs: Tensor) -> None:
-        """Adds a token to the responses at ``places``, all of which have ``step`` tokens."""
-        self._tokens[places, step] = tokens
-        self._logprobs[places, step] = logprobs.to(self._logprobs.dtype)
-        self._lengths[places] = step + 1
+    def write(self, step: int, places: Tensor, tokens: Tensor, logprobs: Tensor, alive: Tensor) -> None:
+        """Adds the token of step ``step`` to the responses at ``places``, as far as they are ``alive``."""
+        self._tokens[places, step] = torch.where(alive, tokens, self._tokens[places, step])
+        self._logprobs[places, step] = torch.where(alive, logprobs, 0.0).to(self._logprobs.dtype)
+        self._lengths[places] += alive
 
-    def completions(self, end_id: int) -> list[Completion]:
-        """The responses; those without the end token were cut."""
+    def completions(self, end_ids: Sequence[int]) -> list[Completion]:
+        """The responses; those that no end token ends were cut."""
         rows = zip(self._tokens.tolist(), self._logprobs.tolist(), self._lengths.tolist(), strict=True)
         return [
-            Completion(tuple(tokens[:length]), tuple(logprobs[:length]), truncated=end_id not in tokens[:length])
+            Completion(tuple(tokens[:length]), tuple(logprobs[:length]), truncated=tokens[length - 1] not in end_ids)
             for tokens, logprobs, length in rows
         ]

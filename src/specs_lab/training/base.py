@@ -102,7 +102,7 @@ class TrainingModule(LightningModule):
         optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {"loss": torch.zeros((), device=self.vlm.device)}
         with self._gradients_stay_here():
-            for part in micro_batches(items, rows, self.vlm.tokens_to_encode, self.micro_batch_tokens):
+            for part in micro_batches(items, rows, self.micro_batch_tokens, shared=self.vlm.shares_prompts):
                 loss = objective(part)
                 value = loss.normalised(counts)
                 self.manual_backward(value)

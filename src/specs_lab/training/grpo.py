@@ -15,7 +15,7 @@ from specs_lab.models.micro_batches import micro_batches
 from specs_lab.models.prompts import Prompt, Row, row_tokens
 from specs_lab.models.reference import Reference, make_reference
 from specs_lab.models.vlm import VLM
-from specs_lab.objectives.advantages import group_advantages, soft_overlong, zero_variance
+from specs_lab.objectives.advantages import group_advantages, soft_overlong
 from specs_lab.objectives.grpo import GRPOOptions, RolloutLogprobs, grpo_loss
 from specs_lab.objectives.terms import Loss, Unit
 from specs_lab.problems.sources.procedural import Task
@@ -34,12 +34,29 @@ _SPENT = ("prompts", "sampled", "trained", "reference")
 
 @dataclass(frozen=True)
 class _Group:
-    """The responses to one prompt and what they earned."""
+    """The responses to one prompt and what they earned.
+
+    Attributes:
+        prompt: The prompt.
+        completions: The responses.
+        scores: What the reward function says of each.
+        punishments: (group,) float, what is added for length; not above 0.
+    """
 
     prompt: Prompt
     completions: Sequence[Completion]
     scores: Sequence[Score]
-    rewards: Tensor
+    punishments: Tensor
+
+    @property
+    def rewards(self) -> Tensor:
+        """(group,) float, what advantages are made of."""
+        return torch.tensor([score.reward for score in self.scores]) + self.punishments
+
+    @property
+    def teaches(self) -> bool:
+        """Whether responses are scored differently, whatever their length."""
+        return len({score.reward for score in self.scores}) > 1
 
 
 @dataclass(frozen=True)
@@ -130,20 +147,25 @@ class GRPOModule(TrainingModule):
             scores = [self.score(self.vlm.decode(c.token_ids), task) for c in completions]
             lengths = torch.tensor([len(c.token_ids) for c in completions])
             punishment = soft_overlong(lengths, options.max_new_tokens, options.overlong_buffer)
-            rewards = torch.tensor([score.reward for score in scores]) + options.overlong_weight * punishment
-            groups.append(_Group(prompt, completions, scores, rewards))
+            groups.append(_Group(prompt, completions, scores, options.overlong_weight * punishment))
         return groups
 
     def _resample(self, groups: Sequence[_Group], places: Sequence[int]) -> tuple[list[_Group], int]:
-        """Replaces groups whose rewards are all equal by groups of other tasks (DAPO's dynamic sampling).
+        """Replaces groups whose scores are all equal by groups of other tasks (DAPO's dynamic sampling, eq. 11).
+
+        Deviations: what must differ is the score, not the correctness alone, which with a reward for the format would
+        leave groups out that teach it (the punishment for length does not count); and each place of the batch is drawn
+        again by itself, at most ``max_resamples`` times, instead of filling a buffer without end.
 
         Returns:
             The groups, and how many were drawn in addition. The last draw stays, whatever it is.
         """
         result, drawn = list(groups), 0
-        for attempt in range(1, self.options.max_resamples + 1 if self.spare else 1):
-            dull = [i for i, group in enumerate(result) if zero_variance(group.rewards[None])[0]]
-            if not dull or self.spare is None:
+        if self.spare is None:
+            return result, drawn
+        for attempt in range(1, self.options.max_resamples + 1):
+            dull = [i for i, group in enumerate(result) if not group.teaches]
+            if not dull:
                 break
             there = [places[i] for i in dull]
             tasks = [self.spare(self.rollouts, place, attempt) for place in there]
@@ -155,7 +177,7 @@ class GRPOModule(TrainingModule):
     # -- learning ----------------------------------------------------------------------------------------------------
 
     def _learn(self, samples: Sequence[_Sampled]) -> dict[str, float]:
-        """The inner updates.
+        """The inner updates; returns the metrics of the last, over the responses that it was made on.
 
         Responses that cannot have a gradient (no advantage and no KL term; cut off, where these are masked) are
         counted by the normalisation but not forwarded.
@@ -189,7 +211,7 @@ class GRPOModule(TrainingModule):
         if self.reference is None:
             return list(samples)
         scored: list[_Sampled] = []
-        for part in micro_batches(samples, lambda s: (s.row,), self.vlm.tokens_to_encode, self.micro_batch_tokens):
+        for part in micro_batches(samples, lambda s: (s.row,), self.micro_batch_tokens, shared=self.vlm.shares_prompts):
             logprobs = self.reference.logprobs([s.row for s in part], temperature=self.options.temperature).logprobs
             scored += [
                 replace(s, reference_logprobs=line[: len(s.row.completion)])
@@ -243,11 +265,14 @@ class GRPOModule(TrainingModule):
             "joint": sum(score.format and score.accuracy for score in scores),
             "length": sum(len(one.token_ids) for one in completions),
             "truncated": sum(one.truncated for one in completions),
-            "zero_variance": sum(float(zero_variance(g.rewards[None])[0]) for g in groups) * self.options.group_size,
+            "zero_variance": sum(not group.teaches for group in groups) * self.options.group_size,
+            "overlong": sum(float(group.punishments.sum()) for group in groups),
             "count": len(scores),
             "drawn": drawn,
         }
         total = summed({name: float(value) for name, value in own.items()}, self.vlm.device)
         count, drawn_again = total.pop("count"), total.pop("drawn")
         metrics = {f"rollout/{name}": value / count for name, value in total.items()}
-        return {**metrics, "rollout/resampled": drawn_again} if self.options.max_resamples else metrics
+        metrics["rollout/resampled"] = drawn_again
+        unused = {"overlong": self.options.overlong_buffer == 0, "resampled": self.options.max_resamples == 0}
+        return {name: value for name, value in metrics.items() if not unused.get(name.split("/")[1], False)}

@@ -1,5 +1,7 @@
 """The wrapper against plain Hugging Face calls, and the traps that vision inputs set."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -188,3 +190,67 @@ def test_inference_restores_the_mode(toy_vlm):
         assert not torch.is_grad_enabled()
     assert toy_vlm.model.training
     assert torch.is_grad_enabled()
+
+
+def test_features_follow_the_weights_that_made_them(toy_vlm, toy_prompts):
+    before = [first.clone() for (first,) in toy_vlm.image_features(toy_prompts)]
+    with torch.no_grad():
+        toy_vlm.core.model.visual.patch_embed.proj.weight.mul_(1.5)
+    after = [first for (first,) in toy_vlm.image_features(toy_prompts)]
+    assert all((one - other).abs().max() > 1e-3 for one, other in zip(before, after, strict=True))
+
+
+def test_features_do_not_stay_where_the_model_was(toy_vlm, toy_prompts):
+    toy_vlm.image_features(toy_prompts)
+    assert len(toy_vlm.features)
+    (first,) = toy_vlm.to(torch.float64).image_features(toy_prompts[:1])[0]
+    assert first.dtype == torch.float64
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_a_frozen_tower_with_an_adapter_is_refused(toy_vlm):
+    from peft import LoraConfig, get_peft_model
+
+    adapted = get_peft_model(toy_vlm.model, LoraConfig(r=2, target_modules=r".*visual.*qkv"))
+    with pytest.raises(ValueError, match="adapter"):
+        VLM(adapted, toy_vlm.processor)
+    assert VLM(adapted, toy_vlm.processor, freeze_vision=False).has_adapter
+
+
+def test_a_model_that_does_not_ask_the_plan_is_refused(toy_vlm, toy_rows):
+    """It would attend from every position to every other, and give numbers all the same."""
+    toy_vlm.core.set_attn_implementation("sdpa")
+    with pytest.raises(RuntimeError, match="0 of 3 layers used the attention plan"):
+        toy_vlm.logprobs(toy_rows)
+
+
+def test_placeholders_inside_completions_are_no_pictures(toy_vlm, toy_rows):
+    odd = Row(toy_rows[0].prompt, (toy_vlm.image_id, *toy_rows[0].completion))
+    with torch.no_grad():
+        scored = toy_vlm.logprobs([odd, toy_rows[1]])
+        alone = toy_vlm.logprobs([toy_rows[1]])
+    assert torch.isfinite(scored.logprobs).all()
+    assert_close(scored.logprobs[1, : len(toy_rows[1].completion)], alone.logprobs[0], atol=2e-5, rtol=0)
+
+
+def test_float64_stays_float64(toy_vlm, toy_rows):
+    single = toy_vlm.logprobs(toy_rows).logprobs.detach()
+    double = toy_vlm.to(torch.float64).logprobs(toy_rows).logprobs.detach()
+    assert double.dtype == torch.float64
+    assert_close(single.double(), double, atol=2e-5, rtol=0)
+
+
+def test_prompts_need_not_lie_next_to_each_other(toy_vlm, toy_rows):
+    both = [*toy_rows, *(Row(row.prompt, row.completion[2:]) for row in toy_rows)]
+    with torch.no_grad():
+        mixed = toy_vlm.logprobs(both)
+        for i, row in enumerate(both):
+            expected = toy_vlm.logprobs([row]).logprobs[0]
+            assert_close(mixed.logprobs[i, : len(row.completion)], expected, atol=2e-5, rtol=0)
+
+
+def test_tokenizers_without_these_specials_forbid_the_placeholder_alone(toy_vlm):
+    """Of an unknown token, most tokenizers give the id of their unknown-token, which is a word like any other."""
+    tokenizer = SimpleNamespace(eos_token_id=1, pad_token_id=0, unk_token_id=3, convert_tokens_to_ids=lambda _: 3)
+    vlm = VLM(toy_vlm.model, SimpleNamespace(tokenizer=tokenizer))
+    assert vlm.never_sampled == [toy_vlm.image_id]

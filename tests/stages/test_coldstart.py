@@ -1,11 +1,19 @@
 """What the stage `coldstart` charges for, beside the steps themselves."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 from lightning import Callback
 
+from specs_lab.core.errors import UserError
+from specs_lab.core.progress import Progress
 from specs_lab.models.prompts import Row, row_tokens
+from specs_lab.models.reference import sequence_logps
 from specs_lab.objectives.dpo import DPOOptions
+from specs_lab.stages import coldstart
 from specs_lab.stages.coldstart import ReferenceCharge
+from specs_lab.stages.store import Store
 from specs_lab.training.cold_start import DPOModule, Pair
 from specs_lab.training.fit import Items, ShuffledBatches, fit
 from specs_lab.training.options.trainer import TrainerOptions
@@ -47,3 +55,36 @@ def test_the_reference_pass_of_a_pair_is_charged_to_the_step_that_first_sees_it(
     assert totals.flops == pytest.approx(expected)
     assert totals.tokens[-1] == sum(tokens) + sum(tokens[i] for batch in batches for i in batch)
     assert 500 < module.budget.seconds < 560
+
+
+def test_the_reference_is_scored_once_for_all_arms_and_refused_for_another_model(
+    toy_vlm, toy_rows, tmp_path, monkeypatch
+):
+    """The store's key names the inputs; the file names what is in them."""
+    scored = []
+
+    def score(policy, rows, tokens):
+        scored.append(len(rows))
+        return sequence_logps(policy, rows, tokens)
+
+    monkeypatch.setattr(coldstart, "sequence_logps", score)
+    context = SimpleNamespace(
+        store=Store(tmp_path),
+        inputs={"model": Path("model-key"), "data": Path("pairs-key")},
+        progress=Progress(),
+        name="x",
+    )
+    rejected = [Row(row.prompt, row.completion[:3]) for row in toy_rows]
+
+    def logps(chosen):
+        return coldstart.reference_logps(context, toy_vlm, chosen, rejected, 1 << 20)[0]  # pyright: ignore
+
+    first, again = logps(toy_rows), logps(toy_rows)
+    assert scored == [2 * len(toy_rows)]
+    assert first == again
+    assert first[1][0] == pytest.approx(float(sequence_logps(toy_vlm, [toy_rows[1]], 1 << 20)), abs=1e-4)
+    with pytest.raises(UserError, match="of another data"):
+        logps(toy_rows[::-1])
+    next(toy_vlm.parameters()).data += 1e-3
+    with pytest.raises(UserError, match="of another model"):
+        logps(toy_rows)

@@ -60,3 +60,19 @@ def test_methods_and_learning_rates_are_compared_on_the_same_prompts_and_random_
 def test_seeds_and_cells_have_prompts_of_their_own(drawn):
     assert len({drawn()[0], drawn(seed=1)[0], drawn(mixture=["id", "other"])[0]}) == 3
     assert drawn()[1] != drawn(seed=1)[1]
+
+
+def test_spare_tasks_are_all_different_and_of_all_families(toy_vlm, tmp_path, monkeypatch):
+    modules = []
+    monkeypatch.setattr(rl, "load_model", lambda *_: toy_vlm)
+    monkeypatch.setattr(rl, "save_model", lambda *_: None)
+    monkeypatch.setattr(rl, "fit", lambda module, *_, **__: modules.append(module))
+    options = {"rl": GRPOOptions(steps=3, prompts_per_step=2, max_resamples=2), "trainer": TrainerOptions()}
+    options |= {"reward": WeightedReward(), "problems": PROBLEMS}
+    context = SimpleNamespace(
+        options=options, inputs={"model": tmp_path}, folder=tmp_path, seed=0, name="final", progress=None, loggers=tuple
+    )
+    rl.run(context)  # pyright: ignore[reportArgumentType]
+    spares = [modules[0].spare(step, place, attempt) for step in range(3) for place in range(2) for attempt in (1, 2)]
+    assert len({task.id for task in spares}) == len(spares)
+    assert {task.problem.family for task in spares} == {"count", "clock"}

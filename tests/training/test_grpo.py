@@ -12,6 +12,7 @@ from specs_lab.objectives.grpo import GRPOOptions
 from specs_lab.problems.instructions import INSTRUCTIONS
 from specs_lab.problems.sources.procedural import Task
 from specs_lab.rewards.specs import Score
+from specs_lab.rollout.sampling import Completion
 from specs_lab.training.fit import ConsecutiveBatches, Items, fit
 from specs_lab.training.grpo import GRPOModule
 from specs_lab.training.options.trainer import TrainerOptions
@@ -150,3 +151,129 @@ def test_rollouts_are_reproducible_and_differ_between_steps(toy_weights, tasks):
     assert first.step_metrics["rollout/length"] != one.step_metrics["rollout/length"] or (
         first.step_metrics["rollout/reward"] != one.step_metrics["rollout/reward"]
     )
+
+
+class Scripted:
+    """Stands in for the sampler: the responses to each prompt are given, as (length, truncated) for each response."""
+
+    def __init__(self, *groups):
+        self.groups = list(groups)
+        self.asked = []
+
+    def __call__(self, vlm, prompts, keys, sampling, *, batch_size):
+        self.asked.append(list(keys))
+        made = []
+        for names in keys:
+            group = self.groups.pop(0)
+            assert len(group) == len(names)
+            made.append([Completion(tuple(range(20, 20 + n)), (-3.0,) * n, truncated) for n, truncated in group])
+        return made
+
+
+def _scripted(monkeypatch, *groups):
+    script = Scripted(*groups)
+    monkeypatch.setattr("specs_lab.training.grpo.generate", script)
+    return script
+
+
+SHORT, LONG = [(2, False)] * 2, [(8, True)] * 2
+
+
+def test_truncated_responses_can_be_left_out_of_the_loss(toy_weights, tasks, monkeypatch):
+    """Only: their tokens are not counted, they are counted as responses, and they stay in their group's baseline."""
+    norms = {}
+    for name, options in {
+        "all": {"loss_norm": "sequence"},
+        "masked": {"loss_norm": "sequence", "mask_truncated": True},
+        "masked, by tokens": {"loss_norm": "token", "mask_truncated": True},
+    }.items():
+        _scripted(monkeypatch, SHORT + LONG)
+        module = _train(_fresh(toy_weights), tasks[:1], score=_by_turns(), **options)
+        norms[name] = module.step_metrics["train/grad_norm"]
+    # The short ones have 2 tokens each: mean over 4 responses of means over 2 tokens, or sum over 4 tokens.
+    assert norms["masked, by tokens"] == pytest.approx(2 * norms["masked"], rel=1e-4)
+    assert norms["all"] != pytest.approx(norms["masked"], rel=1e-2)
+    _scripted(monkeypatch, LONG + LONG)
+    vlm = _fresh(toy_weights)
+    before = _weights(vlm)
+    module = _train(vlm, tasks[:1], mask_truncated=True, score=_by_turns())
+    assert module.updates == 0
+    assert torch.equal(_weights(vlm), before)
+
+
+def _by_turns():
+    """0, 1, 0, 1, ... whatever the response."""
+    count = iter(range(1000))
+    return lambda response, task: Score(False, False, float(next(count) % 2), None)
+
+
+def test_a_constant_can_divide_the_loss(toy_weights, tasks, monkeypatch):
+    norms = {}
+    for norm in ("token", "capacity"):
+        _scripted(monkeypatch, SHORT + [(5, False)] * 2)
+        norms[norm] = _train(_fresh(toy_weights), tasks[:1], loss_norm=norm, score=_by_turns()).step_metrics
+    # 14 tokens were sampled; 4 responses of up to 8 tokens have room for 32.
+    assert norms["token"]["train/grad_norm"] / norms["capacity"]["train/grad_norm"] == pytest.approx(32 / 14, rel=1e-4)
+
+
+def test_overlong_responses_are_punished_inside_the_step(toy_vlm, tasks, monkeypatch):
+    """Equal scores teach nothing but length: a ramp over the last 4 of 8 tokens, half as strong."""
+    _scripted(monkeypatch, [(2, False), (6, False), (8, False), (8, True)])
+    module = _train(toy_vlm, tasks[:1], score=_same, overlong_buffer=4, overlong_weight=0.5)
+    assert module.updates == 1
+    assert module.step_metrics["rollout/overlong"] == pytest.approx((0 - 0.25 - 0.5 - 0.5) / 4)
+    assert module.step_metrics["rollout/reward"] == 0.5
+    assert module.step_metrics["rollout/zero_variance"] == 1
+
+
+def test_groups_that_teach_nothing_are_replaced(toy_vlm, tasks, monkeypatch):
+    """Places 0 and 2 draw again; 0 gets a useful group at once, 2 keeps its last draw, which still is none."""
+    script = _scripted(monkeypatch, *[SHORT + SHORT] * 6)
+    useful = {tasks[1].id, tasks[3].id}
+    asked = []
+
+    def score(response, task):
+        return _even_length(response, task) if task.id not in useful else next(alternating)
+
+    def spare(step, place, attempt):
+        asked.append((step, place, attempt))
+        return tasks[3] if place == 0 else tasks[4]
+
+    alternating = iter([Score(False, False, float(i % 2), None) for i in range(100)])
+    module = _train(toy_vlm, tasks[:3], score=score, spare=spare, max_resamples=2)
+    assert asked == [(0, 0, 1), (0, 2, 1), (0, 2, 2)]
+    assert module.step_metrics["rollout/resampled"] == 3
+    assert module.step_metrics["rollout/zero_variance"] == pytest.approx(2 / 3)  # as first drawn
+    assert module.budget.generated_tokens == 6 * 4 * 2
+    names = [name for batch in script.asked for group in batch for name in group]
+    assert len(set(names)) == len(names) == 24
+
+
+def test_length_alone_keeps_no_group(toy_vlm, tasks, monkeypatch):
+    """Dynamic sampling looks at scores, not at what length costs: else it would train on length alone."""
+    _scripted(monkeypatch, [(2, False), (8, True)] * 2, SHORT + SHORT)
+    module = _train(toy_vlm, tasks[:1], score=_same, spare=lambda *_: tasks[1], max_resamples=1, overlong_buffer=4)
+    assert module.step_metrics["rollout/resampled"] == 1
+
+
+def test_resampling_needs_tasks(toy_vlm, tasks):
+    with pytest.raises(ValueError, match="spare"):
+        _train(toy_vlm, tasks, max_resamples=1)
+
+
+def test_entropy_and_branching_are_logged_when_asked_for(toy_weights, tasks):
+    plain = _train(_fresh(toy_weights), tasks).step_metrics
+    tracked = _train(_fresh(toy_weights), tasks, track_entropy=True).step_metrics
+    assert set(tracked) - set(plain) == {"train/entropy", "train/branching"}
+    vocabulary = len(toy_weights[1].tokenizer)
+    assert 0 < tracked["train/entropy"] < math.log(vocabulary)
+    assert 1 <= tracked["train/branching"] <= vocabulary
+
+
+def test_pictures_are_processed_once_a_step(toy_vlm, tasks, monkeypatch):
+    """Sampling, scoring under the reference and two updates see the same prompts."""
+    encoded = []
+    encode = toy_vlm.encode_prompts
+    monkeypatch.setattr(toy_vlm, "encode_prompts", lambda *args: encoded.append(len(args[0])) or encode(*args))
+    _train(toy_vlm, tasks, steps=2, kl_weight=0.1, inner_updates=2)
+    assert encoded == [len(tasks)] * 2

@@ -116,10 +116,32 @@ def study_table(results: Json) -> str:
     return f"{_lines(header, rows)}\n\n{ratio}"
 
 
+def logprobs_table(results: Json) -> str:
+    """Time, memory, and relative differences from the way that keeps all logits."""
+    header = ["way", "ms", "range", "saved for backward MiB", "differs by"]
+    rows = [
+        [
+            name,
+            _ms(way["seconds"]["median"]),
+            f"{_ms(way['seconds']['min'])} to {_ms(way['seconds']['max'])}",
+            f"{way['saved_mb']:.0f}",
+            ", ".join(f"{value:.0e}" for value in way["differences"]),
+        ]
+        for name, way in results["ways"].items()
+    ]
+    settings = results["settings"]
+    head = (
+        f"{settings['positions']} positions, hidden {settings['hidden']}, vocabulary {settings['vocab']}, medians of "
+    )
+    head += f"{settings['steps']}; relative differences of log-probabilities and both gradients. {_machine(results)}"
+    return f"{head}\n\n{_lines(header, rows)}"
+
+
 TABLES: dict[str, Callable[[Json], str]] = {
     "vs_trl": vs_trl_table,
     "scaling": scaling_table,
     "study": study_table,
+    "logprobs": logprobs_table,
 }
 
 

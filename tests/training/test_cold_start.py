@@ -1,5 +1,6 @@
 """The three cold starts as optimizer steps: exact start, and independence of how rows are split."""
 
+import copy
 import csv
 import math
 
@@ -10,6 +11,7 @@ from torch.testing import assert_close
 
 from specs_lab.models.prompts import Row
 from specs_lab.models.reference import make_reference, sequence_logps
+from specs_lab.models.vlm import VLM
 from specs_lab.objectives.dpo import DPOOptions
 from specs_lab.objectives.hybrid import HybridOptions
 from specs_lab.objectives.sft import SFTOptions
@@ -63,10 +65,6 @@ def test_preference_loss_starts_at_ln2(toy_vlm, pairs, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_update_does_not_depend_on_the_micro_batches(toy_weights, pairs, method):
-    import copy
-
-    from specs_lab.models.vlm import VLM
-
     updated, losses = [], []
     for size in (1, 150, 1 << 20):
         vlm = VLM(copy.deepcopy(toy_weights[0]), toy_weights[1])
@@ -76,6 +74,19 @@ def test_an_update_does_not_depend_on_the_micro_batches(toy_weights, pairs, meth
         losses.append((module.step_metrics["train/loss"], module.step_metrics["train/grad_norm"]))
     for other, loss in zip(updated[1:], losses[1:], strict=True):
         assert loss == pytest.approx(losses[0], rel=1e-4)
+        assert (other - updated[0]).abs().mean() < 1e-7
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_update_does_not_depend_on_the_order_within_a_batch(toy_weights, pairs, method):
+    updated, metrics = [], []
+    for order in (pairs, pairs[::-1], [*pairs[2:], *pairs[:2]]):
+        vlm = VLM(copy.deepcopy(toy_weights[0]), toy_weights[1])
+        module = _train(vlm, order, method, micro_batch_tokens=150)
+        updated.append(_weights(vlm))
+        metrics.append(module.step_metrics)
+    for other, found in zip(updated[1:], metrics[1:], strict=True):
+        assert found == pytest.approx(metrics[0], rel=1e-4, abs=1e-5)
         assert (other - updated[0]).abs().mean() < 1e-7
 
 
@@ -95,10 +106,6 @@ def test_sequence_normalised_loss_is_the_mean_of_means(toy_vlm, pairs):
 
 
 def test_hybrid_adds_lambda_times_sft(toy_weights, pairs):
-    import copy
-
-    from specs_lab.models.vlm import VLM
-
     def loss(method, **options):
         vlm = VLM(copy.deepcopy(toy_weights[0]), toy_weights[1])
         return _train(vlm, pairs, method, **options).step_metrics["train/loss"]

@@ -181,7 +181,10 @@ def fight(
     counted: list[list[Step]] = [[] for _ in sides]
     for number in range(warmup + steps):
         on_round(number)
-        taken = [side.step() for side in sides]
+        # Who goes first changes, so that neither always finds the machine as the other has left it.
+        order = range(len(sides)) if number % 2 == 0 else reversed(range(len(sides)))
+        made = {index: sides[index].step() for index in order}
+        taken = [made[index] for index in range(len(sides))]
         _check_equal_work(f"step {number}", taken)
         if number >= warmup:
             for steps_of_side, step in zip(counted, taken, strict=True):

@@ -42,7 +42,7 @@ class Dummy:
 def test_sides_alternate_strictly():
     diary: list[str] = []
     fight([Dummy("a", diary), Dummy("b", diary)], steps=2, warmup=1)
-    assert diary == ["a1", "b1", "a2", "b2", "a3", "b3"]
+    assert diary == ["a1", "b1", "b2", "a2", "a3", "b3"]  # and who goes first changes
 
 
 def test_warmup_is_not_counted():

@@ -120,7 +120,7 @@ def test_the_tower_learns_through_shared_prompts(name):
     plain = families.tiny(name, freeze_vision=False, share_prompts=False)
     rows = _rows(shared)
     _close(_scored(shared, rows), _scored(plain, rows))
-    tower = getattr(shared.core.model, shared.family.towers[0])
+    tower = shared.family.towers[0]
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in tower.parameters())
 
 
@@ -168,6 +168,26 @@ def test_models_that_cannot_share_say_why_and_take_the_plain_path(change, reason
     vlm = VLM(model, families.tiny("qwen2_5_vl").processor)
     assert reason in (vlm.why_plain or "")
     assert not vlm.shares_prompts
+
+
+def test_models_that_ignore_what_logits_to_keep_are_scored_right():
+    vlm = families.tiny("qwen2_5_vl", share_prompts=False)
+    rows = _rows(vlm)
+    forward = type(vlm.core).forward
+    with torch.no_grad():
+        expected = vlm.logprobs(rows).logprobs
+        vlm.core.forward = lambda *args, logits_to_keep=0, **kwargs: forward(vlm.core, *args, **kwargs)
+        assert (vlm.logprobs(rows).logprobs - expected).abs().max() <= EXACT
+
+
+def test_a_tower_that_is_not_found_is_not_said_to_be_frozen(monkeypatch):
+    monkeypatch.setattr("specs_lab.models.families.FAMILIES", ())
+    vlm = families.tiny("qwen2_5_vl")
+    assert not any(p.requires_grad for p in vlm.core.model.visual.parameters())
+    monkeypatch.setattr("specs_lab.models.families.base.UnknownFamily.tower_names", ())
+    with pytest.raises(ValueError, match="no vision tower"):
+        families.tiny("qwen2_5_vl")
+    assert families.tiny("qwen2_5_vl", freeze_vision=False).why_plain
 
 
 def test_unknown_families_take_the_plain_path(monkeypatch):

@@ -254,3 +254,9 @@ def test_tokenizers_without_these_specials_forbid_the_placeholder_alone(toy_vlm)
     tokenizer = SimpleNamespace(eos_token_id=1, pad_token_id=0, unk_token_id=3, convert_tokens_to_ids=lambda _: 3)
     vlm = VLM(toy_vlm.model, SimpleNamespace(tokenizer=tokenizer))
     assert vlm.never_sampled == [toy_vlm.image_id]
+
+
+def test_a_tokenizer_without_an_end_is_refused(toy_vlm):
+    tokenizer = SimpleNamespace(eos_token_id=None, pad_token_id=0, convert_tokens_to_ids=lambda _: None)
+    with pytest.raises(ValueError, match="end token"):
+        VLM(toy_vlm.model, SimpleNamespace(tokenizer=tokenizer))

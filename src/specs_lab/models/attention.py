@@ -231,7 +231,8 @@ class PrefillPlan(AttentionPlan):
 class DecodePlan(AttentionPlan):
     """Decoding: rows that share a prompt read its keys and values where they are, without copies of them.
 
-    Every row has produced equally many tokens. Keys and values of these grow in place, in blocks.
+    Every row has produced equally many tokens. Keys and values of these grow in place, in blocks. (In halves, keys
+    are cast for the scores, one layer at a time.)
 
     Args:
         prefill: The prompts.

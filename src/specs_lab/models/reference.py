@@ -10,7 +10,8 @@ import torch
 
 from specs_lab.models.micro_batches import micro_batches
 from specs_lab.models.prompts import Row
-from specs_lab.models.vlm import VLM, TokenLogprobs
+from specs_lab.models.vlm import VLM
+from specs_lab.objectives.logprobs import TokenLogprobs
 
 
 class Reference(ABC):
@@ -24,11 +25,14 @@ class Reference(ABC):
 
 
 class FrozenCopy(Reference):
-    """A copy of the model as it is now; costs its memory once more, but for a frozen tower and its features."""
+    """A copy of the model as it is now; costs its memory once more.
+
+    A frozen tower is copied too, and its features are made again: moving or casting the policy must leave it whole.
+    """
 
     def __init__(self, vlm: VLM) -> None:
-        shared = [*vlm.towers, vlm.features] if vlm.vision_frozen else []
-        self.vlm = copy.deepcopy(vlm, {id(part): part for part in shared}).requires_grad_(False)
+        self.vlm = copy.deepcopy(vlm).requires_grad_(False)
+        self.vlm.features.clear()
 
     def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0) -> TokenLogprobs:
         """Log-probabilities under the copy."""

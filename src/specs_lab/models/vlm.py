@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +28,15 @@ from specs_lab.models.features import FeatureCache, Features
 from specs_lab.models.packing import pack
 from specs_lab.models.processing import IMAGE_TOKEN, needs_no_resizing, patchify
 from specs_lab.models.prompts import Prompt, Row
-from specs_lab.objectives.logprobs import TokenStatistics, statistics_of_logits, token_statistics
+from specs_lab.objectives.logprobs import (
+    TokenLogprobs,
+    TokenStatistics,
+    by_row,
+    statistics_of_logits,
+    token_statistics,
+)
 
 _VISION_SPECIALS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>")
-
-
-@dataclass(frozen=True)
-class TokenLogprobs:
-    """Log-probabilities of completion tokens.
-
-    Attributes:
-        logprobs: (B, L) float32, zero where ``mask`` is False; L is the longest completion.
-        mask: (B, L) bool, True at completion tokens.
-        entropy: (B, L) float32, entropy in nats of the next-token distribution, zero where masked; None unless asked.
-        nucleus: (B, L) float32, tokens in that distribution's 95 % nucleus, zero where masked; None unless asked.
-    """
-
-    logprobs: Tensor
-    mask: Tensor
-    entropy: Tensor | None = None
-    nucleus: Tensor | None = None
 
 
 class VLM(torch.nn.Module):
@@ -68,7 +56,7 @@ class VLM(torch.nn.Module):
         why_plain: Why every row has a copy of its prompt of its own; None if prompts are shared.
 
     Raises:
-        ValueError: If the tower is to be frozen and has an adapter in it.
+        ValueError: If the tower is to be frozen and is not found or has an adapter, or completions have no end token.
     """
 
     def __init__(
@@ -100,6 +88,8 @@ class VLM(torch.nn.Module):
             self._freeze_towers()
 
     def _find_end_ids(self) -> list[int]:
+        if self.end_id is None or self.pad_id is None:
+            raise ValueError("the tokenizer has no end token or no padding token: completions could not end")
         configured = getattr(getattr(self.core, "generation_config", None), "eos_token_id", None)
         several = configured if isinstance(configured, list) else [configured] if configured is not None else []
         return sorted({self.end_id, *several})
@@ -110,15 +100,12 @@ class VLM(torch.nn.Module):
         return sorted({self.image_id, *(i for i in named if i is not None and i != unknown)})
 
     def _freeze_towers(self) -> None:
-        if any("lora_" in name for tower in self.towers for name, _ in tower.named_parameters()):
+        if not self.family.towers:
+            raise ValueError("no vision tower was found to freeze: pass freeze_vision=False")
+        if any("lora_" in name for tower in self.family.towers for name, _ in tower.named_parameters()):
             raise ValueError("the vision tower has an adapter, so it cannot be frozen: pass freeze_vision=False")
-        for tower in self.towers:
+        for tower in self.family.towers:
             tower.requires_grad_(False)
-
-    @property
-    def towers(self) -> list[torch.nn.Module]:
-        """What sees pictures: tower and projector."""
-        return [getattr(self.core.model, name) for name in self.family.towers]
 
     # -- loading and saving ------------------------------------------------------------------------------------------
 
@@ -259,8 +246,9 @@ class VLM(torch.nn.Module):
         return [made[prompt.key] for prompt in seen]
 
     def _forget_features_of_other_weights(self) -> None:
-        """Every in-place change of a parameter, such as loading a state, counts its version up."""
-        now = tuple(parameter._version for tower in self.towers for parameter in tower.parameters())
+        """An optimizer's step or a loaded state counts versions up (a write to ``.data`` goes unnoticed)."""
+        parameters = (parameter for tower in self.family.towers for parameter in tower.parameters())
+        now = tuple(number for p in parameters for number in (id(p), p.data_ptr(), p._version))
         if now != self._features_made_by:
             self.features.clear()
             self._features_made_by = now
@@ -297,7 +285,8 @@ class VLM(torch.nn.Module):
             places = token_ids == self.image_id
             if of_prompts is not None:
                 places &= of_prompts.to(self.device)
-            pictures = torch.cat([first for first, *_ in features]).to(embeddings)
+            features = [tuple(part.to(embeddings) for part in parts) for parts in features]
+            pictures = torch.cat([first for first, *_ in features])
             embeddings = embeddings.masked_scatter(places[..., None], pictures)
             more = self.family.picture_inputs(features, places)
         text_model, before = self.family.text_model, plan.calls
@@ -344,7 +333,7 @@ class VLM(torch.nn.Module):
             use_cache=False,
             logits_to_keep=token_ids.shape[1] - first,
             **{name: value.to(self.device) for name, value in inputs.items()},
-        ).logits
+        ).logits[:, first - token_ids.shape[1] :]  # some models ignore `logits_to_keep`
         starts = [len(row.prompt.token_ids) - 1 - first for row in rows]
         parts = zip(logits, starts, rows, strict=True)
         return torch.cat([line[start : start + len(row.completion)] for line, start, row in parts])
@@ -374,17 +363,8 @@ class VLM(torch.nn.Module):
             temperature: Logits are divided by it, as in sampling.
             spread: Also return entropy and nucleus size at each position, at this temperature (without gradient).
         """
-        lengths = torch.tensor([len(row.completion) for row in rows])
-        mask = (torch.arange(int(lengths.max()))[None] < lengths[:, None]).to(self.device)
-        found = self._statistics(rows, temperature, spread)
-
-        def spread_out(values: Tensor) -> Tensor:
-            return torch.zeros(mask.shape, device=mask.device, dtype=found.logprobs.dtype).masked_scatter(mask, values)
-
-        logprobs = spread_out(found.logprobs)
-        if found.entropy is None or found.nucleus is None:
-            return TokenLogprobs(logprobs, mask)
-        return TokenLogprobs(logprobs, mask, spread_out(found.entropy), spread_out(found.nucleus.to(logprobs.dtype)))
+        lengths = torch.tensor([len(row.completion) for row in rows], device=self.device)
+        return by_row(self._statistics(rows, temperature, spread), lengths)
 
     def _statistics(self, rows: Sequence[Row], temperature: float, spread: bool) -> TokenStatistics:
         """Of all completion tokens, row by row."""

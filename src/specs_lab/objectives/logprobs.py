@@ -40,6 +40,35 @@ class TokenStatistics:
     nucleus: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class TokenLogprobs:
+    """Statistics of tokens laid out row by row.
+
+    Attributes:
+        logprobs: (B, L) float32, zero where ``mask`` is False; L is the longest completion.
+        mask: (B, L) bool, True at completion tokens.
+        entropy: (B, L) float32, entropy in nats of the next-token distribution, zero where masked; None unless asked.
+        nucleus: (B, L) float32, tokens in that distribution's 95 % nucleus, zero where masked; None unless asked.
+    """
+
+    logprobs: Tensor
+    mask: Tensor
+    entropy: Tensor | None = None
+    nucleus: Tensor | None = None
+
+
+def by_row(found: TokenStatistics, lengths: Tensor) -> TokenLogprobs:
+    """Lays out the statistics of N tokens as rows of (B,) ``lengths``, which add up to N."""
+    mask = torch.arange(int(lengths.max()), device=lengths.device)[None] < lengths[:, None]
+
+    def laid_out(values: Tensor) -> Tensor:
+        room = torch.zeros(mask.shape, dtype=found.logprobs.dtype, device=mask.device)
+        return room.masked_scatter(mask, values.to(room.dtype))
+
+    entropy, nucleus = (None if x is None else laid_out(x) for x in (found.entropy, found.nucleus))
+    return TokenLogprobs(laid_out(found.logprobs), mask, entropy, nucleus)
+
+
 def token_statistics(
     hidden: Tensor,
     weight: Tensor,

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from specs_lab.models.prompts import Row, row_tokens
-from specs_lab.models.vlm import VLM, TokenLogprobs
+from specs_lab.models.vlm import VLM
 from specs_lab.objectives.dpo import DPOOptions, PairLogps, dpo_loss
 from specs_lab.objectives.hybrid import HybridOptions, hybrid_loss
+from specs_lab.objectives.logprobs import TokenLogprobs
 from specs_lab.objectives.sft import SFTOptions, sft_loss
 from specs_lab.objectives.terms import Loss
 from specs_lab.training.base import TrainingModule, unit_counts

@@ -21,11 +21,11 @@ class Family(ABC):
 
     Attributes:
         model_types: Values of ``config.model_type`` that belong to the family.
-        towers: Names, inside ``core.model``, of what sees pictures: tower and projector.
+        tower_names: What sees pictures, by its names inside ``core.model``: tower and projector, as far as it is there.
     """
 
     model_types: ClassVar[tuple[str, ...]]
-    towers: ClassVar[tuple[str, ...]]
+    tower_names: ClassVar[tuple[str, ...]]
 
     def __init__(self, core: Any) -> None:
         self.core = core
@@ -34,6 +34,12 @@ class Family(ABC):
     def image_id(self) -> int:
         """Id of the placeholder that a picture's features replace."""
         return int(self.core.config.image_token_id)
+
+    @property
+    def towers(self) -> list[torch.nn.Module]:
+        """What sees pictures."""
+        found = (getattr(self.core.model, name, None) for name in self.tower_names)
+        return [tower for tower in found if tower is not None]
 
     @property
     @abstractmethod
@@ -91,7 +97,7 @@ class UnknownFamily(Family):
     """
 
     model_types = ()
-    towers = ()
+    tower_names = ("vision_tower", "visual", "vision_model", "multi_modal_projector", "connector")
 
     @property
     def text_model(self) -> Any:

@@ -18,7 +18,7 @@ class Idefics(Family):
     """Pictures are ``pixel_values`` (1, tiles, 3, height, width), optionally with ``pixel_attention_mask``."""
 
     model_types = ("idefics3", "smolvlm")
-    towers = ("vision_model", "connector")
+    tower_names = ("vision_model", "connector")
 
     @property
     def text_model(self) -> Any:

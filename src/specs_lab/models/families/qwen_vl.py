@@ -17,7 +17,7 @@ class QwenVL(Family):
     """Pictures are ``pixel_values`` (patches, patch dim) with ``image_grid_thw`` (pictures, 3)."""
 
     model_types = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
-    towers = ("visual",)
+    tower_names = ("visual",)
 
     @property
     def text_model(self) -> Any:

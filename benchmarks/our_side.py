@@ -166,6 +166,17 @@ def make_grpo(vlm: VLM, order: Order) -> GRPOModule:
     )
 
 
+def time_updates(module: GRPOModule, turns: Turns) -> None:
+    """Times what a step learns by, as opposed to what it prepares: forward, backward, clipping, AdamW."""
+    update = module.update
+
+    def timed(*args: Any, **kwargs: Any) -> dict[str, float]:
+        with turns.part("training"):
+            return update(*args, **kwargs)
+
+    module.update = timed
+
+
 def only_sample(module: GRPOModule, length: int) -> None:
     """Has a module's step end when responses are sampled and decoded."""
     vlm = module.vlm
@@ -208,6 +219,7 @@ def prepare(vlm: VLM, order: Order, turns: Turns) -> tuple[TrainingModule, Items
         rollouts = Rollouts(order, turns)
         grpo_training.generate = rollouts
         module, examples = make_grpo(vlm, order), stream(order)
+        time_updates(module, turns)
         if case.method == "rollout":
             only_sample(module, case.completion)
         return module, Items(len(examples), lambda i: as_task(examples[i])), lambda _: rollouts.tokens

@@ -45,11 +45,9 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 
 
 def _training(step: Step) -> dict[str, float]:
-    """What is left of a step that samples, after sampling; with TRL also after all that it does before its loss."""
-    if "rollout" not in step.parts:
-        return {}
-    before = step.parts.get("rollout and scores", step.parts["rollout"])
-    return {"training": step.seconds - before}
+    """What is left of TRL's step once it has its samples and their scores; specs_lab's side times it itself."""
+    before = step.parts.get("rollout and scores")
+    return {} if before is None else {"training": step.seconds - before}
 
 
 def ratios(ours: Sequence[Step], theirs: Sequence[Step]) -> dict[str, Any]:

@@ -36,14 +36,13 @@ def test_a_summary_has_medians_of_parts():
     steps = [Step(1.0, {"rollout": 0.5}, 10), Step(3.0, {"rollout": 0.7}, 12), Step(2.0, {}, 11)]
     found = summary(Outcome(steps, {"peak_mb": 5.0, "base_mb": 2.0}, {"fused": True}))
     assert found["seconds"]["median"] == 2.0
-    assert found["parts"] == {"rollout": 0.5, "training": 0.5}
+    assert found["parts"] == {"rollout": 0.5}
     assert (found["tokens"], found["peak_mb"], found["facts"]) == (11, 5.0, {"fused": True})
 
 
-def test_training_is_what_a_side_does_after_its_scores():
-    ours, trl = Step(2.0, {"rollout": 0.5}, 1), Step(9.0, {"rollout": 2.0, "rollout and scores": 3.0}, 1)
-    found = [summary(Outcome([step], {}, {}))["parts"]["training"] for step in (ours, trl)]
-    assert found == [1.5, 6.0]
+def test_training_is_what_trl_does_after_its_scores():
+    trl = Step(9.0, {"rollout": 2.0, "rollout and scores": 3.0}, 1)
+    assert summary(Outcome([trl], {}, {}))["parts"]["training"] == 6.0
 
 
 def test_the_bound_of_sharing_is_the_ratio_of_token_counts():

@@ -67,7 +67,8 @@ def test_our_side_takes_steps_of_the_right_size_until_it_is_stopped(case, monkey
     assert turns.tokens == [sequences(case) * (prompt_tokens(case) + case.completion)] * WANTED
     changed = any(not torch.equal(a, b) for a, b in zip(before, vlm.parameters(), strict=True))
     assert changed == (case.method != "rollout")
-    assert turns.parts == ["rollout"] * WANTED * (case.sampled and not case.given_rollouts)
+    rollout = ["rollout"] * (case.sampled and not case.given_rollouts)
+    assert turns.parts == [*rollout, *["training"] * (case.method == "grpo")] * WANTED
     assert turns.facts["parameters"]["layers"] == 2_953_216
 
 

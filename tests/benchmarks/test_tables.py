@@ -43,7 +43,7 @@ def test_a_table_has_a_row_for_each_case_and_equal_columns(large):
     assert cells["ours ms"] == "100"
     assert cells["ratio"] == "**3.00**"
     assert cells["bound"] == "1.50"
-    assert cells["parts"] == "rollout 2.00, training 4.00"
+    assert cells["parts"] == "rollout 2.00"
     assert cells["peak MiB"] == "300 / 150 (0.50)"
     assert cells["since start MiB"] == "190 / 50 (0.26)"
     assert bad[:2] == ["broken", "failed: TRL has ended"]

@@ -18,6 +18,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -130,26 +131,32 @@ class BranchPlan(AttentionPlan):
 
     def __init__(self, groups: Sequence[Group]) -> None:
         super().__init__()
-        self.groups = tuple(groups)
+        # Neighbours of one length in which nothing branches are an ordinary batch.
+        runs = groupby(groups, key=lambda group: group.tokens if group.is_plain else group)
+        self._runs = [(members[0], len(members)) for members in (list(run) for _, run in runs)]
         # One split for the whole row: the gradient of many slices would be many full-size tensors.
-        self._sizes = [size for group in groups for size in self._parts(group)]
+        self._sizes = [size for group, count in self._runs for size in self._parts(group, count)]
         self._masks: dict[tuple[int, int], Tensor] = {}
 
     @staticmethod
-    def _parts(group: Group) -> tuple[int, ...]:
-        return (group.tokens,) if group.is_plain else (group.prefix, sum(group.branches))
+    def _parts(group: Group, count: int) -> tuple[int, ...]:
+        return (count * group.tokens,) if group.is_plain else (group.prefix, sum(group.branches)) * count
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attention of one layer; B is 1."""
         del layer
         parts = zip(*(x.split(self._sizes, dim=2) for x in (query, key, value)), strict=True)
         outputs: list[Tensor] = []
-        for group in self.groups:
-            prefix = next(parts)
-            outputs.append(_sdpa(prefix[0], prefix[1], prefix[2], scaling).transpose(1, 2))
-            if not group.is_plain:
+        for group, count in self._runs:
+            if group.is_plain:
+                rows = (_side_by_side(x, [group.tokens] * count) for x in next(parts))
+                outputs.append(_sdpa(*rows, scaling=scaling).transpose(1, 2).flatten(0, 1)[None])
+                continue
+            for _ in range(count):
+                prefix = next(parts)
+                outputs.append(_sdpa(*prefix, scaling=scaling).transpose(1, 2))
                 outputs.append(self._branches(group, prefix, next(parts), scaling))
-        return torch.cat(outputs, dim=1)
+        return torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
 
     def _branches(
         self, group: Group, prefix: tuple[Tensor, ...], branches: tuple[Tensor, ...], scaling: float

@@ -230,6 +230,8 @@ class VLM(torch.nn.Module):
     def image_features(self, prompts: Sequence[Prompt]) -> list[Features]:
         """Features of the pictures of prompts that have some; cached while the tower is frozen."""
         seen = [prompt for prompt in prompts if prompt.vision]
+        if not seen:  # every decoded token comes by here
+            return []
         made: dict[str, Features] = {}
         if self.vision_frozen:
             self._forget_features_of_other_weights()

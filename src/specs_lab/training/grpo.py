@@ -183,8 +183,8 @@ class GRPOModule(TrainingModule):
         counted by the normalisation but not forwarded.
         """
         options = self.options
-        counts = self._counts(samples)
         kept = [s for s in samples if not (options.mask_truncated and s.truncated)]
+        counts = self._counts(kept, len(samples))
         used = [s for s in kept if self.reference is not None or s.advantage != 0]
         if not summed({"used": float(len(used))}, self.vlm.device)["used"]:
             return {}
@@ -196,13 +196,12 @@ class GRPOModule(TrainingModule):
             self._spent["trained"] += tokens
         return {f"train/{name}": value for name, value in metrics.items()}
 
-    def _counts(self, samples: Sequence[_Sampled]) -> dict[Unit, float]:
+    def _counts(self, kept: Sequence[_Sampled], responses: int) -> dict[Unit, float]:
         """What loss terms are divided by, over all ranks. Masked responses have no tokens but remain responses."""
-        kept = [s for s in samples if not (self.options.mask_truncated and s.truncated)]
         own: dict[Unit, float] = {
             "token": float(sum(len(s.row.completion) for s in kept)),
-            "sequence": float(len(samples)),
-            "capacity": float(len(samples) * self.options.max_new_tokens),
+            "sequence": float(responses),
+            "capacity": float(responses * self.options.max_new_tokens),
         }
         return summed(own, self.vlm.device)
 
@@ -273,6 +272,8 @@ class GRPOModule(TrainingModule):
         total = summed({name: float(value) for name, value in own.items()}, self.vlm.device)
         count, drawn_again = total.pop("count"), total.pop("drawn")
         metrics = {f"rollout/{name}": value / count for name, value in total.items()}
-        metrics["rollout/resampled"] = drawn_again
-        unused = {"overlong": self.options.overlong_buffer == 0, "resampled": self.options.max_resamples == 0}
-        return {name: value for name, value in metrics.items() if not unused.get(name.split("/")[1], False)}
+        if not self.options.overlong_buffer:
+            del metrics["rollout/overlong"]
+        if self.options.max_resamples:
+            metrics["rollout/resampled"] = drawn_again
+        return metrics

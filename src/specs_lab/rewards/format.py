@@ -1,74 +1,109 @@
-"""Whether a response has exactly the form that was asked for: DeepSeek-R1's format reward (arXiv 2501.12948, 2.2).
+r"""Whether, and how far, a response has the form that was asked for; the formats by name.
 
-A format is two sections, reasoning then answer, each in tags of its own. It is followed when each of the four tags
-occurs exactly once, in order, with something between the tags of both sections and nothing but white space anywhere
-else. Both sections must say something: ``<think> </think>`` would otherwise earn the reward for no reasoning at all.
-
-The scanner looks for fixed strings only, a constant number of passes over the text: the usual regular expression with
-two lazy wild cards backtracks on hostile responses, and rewards read whatever a policy happens to sample.
+The first one is that of DeepSeek-R1's format reward (arXiv 2501.12948, 2.2): reasoning, then the answer, each in tags
+of its own, and nothing else. :mod:`specs_lab.rewards.grammar` says what exactly counts. Every function here takes time
+linear in the length of the response, whatever it consists of.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from specs_lab.core.errors import Fault, UserError, suggest
 from specs_lab.problems.instructions import FormatName
+from specs_lab.rewards.grammar import BoxedText, Format, Parts, Section
+
+__all__ = ["FORMATS", "SECTIONS", "Parts", "answer_of", "follows", "parse", "share_followed", "tags_of", "write"]
 
 SECTIONS: dict[FormatName, tuple[str, str]] = {
     "think_answer": ("think", "answer"),
     "steps_final": ("steps", "final"),
 }
-"""The names of the reasoning section's and the answer section's tags, by format."""
+"""The names of the reasoning section's and the answer section's tags, by format that prompts ask for."""
+
+FORMATS: dict[str, Format] = {
+    **{name: Format((Section(reasoning), Section(answer))) for name, (reasoning, answer) in SECTIONS.items()},
+    "thinking_answer": Format((Section("thinking"), Section("answer"))),
+    "think_boxed": Format((Section("think"), BoxedText())),
+    "boxed": Format((BoxedText(),)),
+}
+r"""All formats that responses can be held to. ``think_boxed`` is reasoning in tags, then free text with one
+``\boxed{…}``, as EasyR1 rewards it but for its exactness; ``boxed`` is any text with one ``\boxed{…}``."""
 
 
-class Parts(NamedTuple):
-    """What a response says, apart from how it is written.
-
-    Attributes:
-        reasoning: The derivation, without surrounding white space.
-        answer: The final answer, without surrounding white space.
-    """
-
-    reasoning: str
-    answer: str
-
-
-def tags_of(format: FormatName) -> tuple[str, str, str, str]:
-    """The four tags of a format, in the order in which they must occur."""
-    reasoning, answer = SECTIONS[format]
-    return f"<{reasoning}>", f"</{reasoning}>", f"<{answer}>", f"</{answer}>"
-
-
-def parse(response: str, format: FormatName) -> Parts | None:
+def parse(response: str, format: str) -> Parts | None:
     """Takes a response that follows a format apart.
 
     Args:
         response: The whole text of the response; line breaks are white space like any other.
-        format: The format that was asked for.
+        format: Name of the format, see :data:`FORMATS`.
 
     Returns:
-        Both parts, or None if the format is not followed exactly.
+        Both parts, or None if the format is not followed exactly. The reasoning of ``boxed`` is the text around the
+        box and may be empty.
+
+    Raises:
+        UserError: If there is no such format.
     """
-    tags = tags_of(format)
-    if any(response.count(tag) != 1 for tag in tags):
-        return None
-    starts = [response.index(tag) for tag in tags]
-    if starts != sorted(starts):
-        return None
-    ends = [start + len(tag) for start, tag in zip(starts, tags, strict=True)]
-    outside = (response[: starts[0]], response[ends[1] : starts[2]], response[ends[3] :])
-    if any(text.strip() for text in outside):
-        return None
-    parts = Parts(response[ends[0] : starts[1]].strip(), response[ends[2] : starts[3]].strip())
-    return parts if all(parts) else None
+    return _named(format).parse(response)
 
 
-def follows(response: str, format: FormatName) -> bool:
-    """Whether a response has exactly the form that was asked for."""
-    return parse(response, format) is not None
+def follows(response: str, format: str) -> bool:
+    """Whether a response has exactly the form of a format, see :func:`parse`."""
+    return _named(format).parse(response) is not None
+
+
+def share_followed(response: str, format: str) -> float:
+    """How much of a format a response follows, in [0, 1]; 1.0 if and only if :func:`follows`.
+
+    Each demanded tag, and the box, earns the same part for occurring exactly once, as in open-r1's tag count reward.
+    One more such part is for following the whole format: counts alone see neither order nor content.
+
+    Args:
+        response: The whole text of the response.
+        format: Name of the format, see :data:`FORMATS`.
+
+    Raises:
+        UserError: If there is no such format.
+    """
+    return _named(format).share(response)
+
+
+def answer_of(response: str, format: str) -> str | None:
+    """The answer, if it is stated where a format demands it; the rest of the response may have any form.
+
+    Args:
+        response: The whole text of the response.
+        format: Name of the format, see :data:`FORMATS`.
+
+    Returns:
+        The content of the answer section (or box) without surrounding white space. None if there is none or more than
+        one, if it is not closed or shows nothing, or if it does not come after the reasoning: before it, inside it,
+        or behind a reasoning section that is never closed.
+
+    Raises:
+        UserError: If there is no such format.
+    """
+    return _named(format).answer(response)
+
+
+def tags_of(format: str) -> tuple[str, str, str, str]:
+    """The four tags of a format that prompts ask for, in the order in which they must occur.
+
+    Raises:
+        UserError: If there is no such format.
+    """
+    if format not in SECTIONS:
+        raise UserError([Fault("format", f"prompts cannot ask for '{format}'", suggest(format, SECTIONS))])
+    reasoning, answer = map(Section, SECTIONS[format])
+    return reasoning.opening, reasoning.closing, answer.opening, answer.closing
 
 
 def write(parts: Parts, format: FormatName) -> str:
     """Writes both parts in a format, the way the instructions show it."""
     opening, closing, answer_opening, answer_closing = tags_of(format)
     return f"{opening} {parts.reasoning} {closing} {answer_opening} {parts.answer} {answer_closing}"
+
+
+def _named(name: str) -> Format:
+    if name not in FORMATS:
+        raise UserError([Fault("format", f"there is no '{name}'", suggest(name, FORMATS))])
+    return FORMATS[name]

@@ -25,7 +25,7 @@ from specs_lab.objectives.sft import SFTOptions
 from specs_lab.problems.base import Problem
 from specs_lab.problems.instructions import Instruction
 from specs_lab.problems.sources.procedural import Task
-from specs_lab.rewards.specs import Score
+from specs_lab.rewards.scoring import Score
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Completion, Sampling
 from specs_lab.training import grpo as grpo_training
@@ -159,7 +159,7 @@ def make_grpo(vlm: VLM, order: Order) -> GRPOModule:
     return GRPOModule(
         vlm,
         options,
-        lambda response, _: Score(False, False, reward(response), None),
+        lambda responses, *_: [Score(False, False, reward(one.text), None) for one in responses],
         micro_batch_tokens=WHOLE_STEP,
         sample_batch_size=case.prompts * case.group,
         stream="benchmark",

@@ -137,11 +137,56 @@ def logprobs_table(results: Json) -> str:
     return f"{head}\n\n{_lines(header, rows)}"
 
 
+def grading_table(results: Json) -> str:
+    """Mistakes by type, grades a second, towers of powers, and verdicts from several threads."""
+    accuracy, rows = results["accuracy"], []
+    graders = list(accuracy[0]["graders"])
+    for line in accuracy:
+        cells = [_mistakes(line["graders"][name]) for name in graders]
+        counts = [str(line[name]) for name in ("n", "right", "wrong")]
+        rows.append([line["type"], *counts, *cells, line["way"].replace("$", "\\$")])
+    mistakes = _lines(["cases", "n", "right", "wrong", *graders, "math-verify's way"], rows)
+    first = results["throughput"][0]["ways"]
+    rates = _lines(
+        ["answer", *(f"{name} /s" for name in first), "ratio"], [_rates(row) for row in results["throughput"]]
+    )
+    towers = [
+        [f"`{row['tower']}`", f"{row['seconds']:.2f}", _said(not row["accepted"]), _said(row["next_is_right"])]
+        for row in results["towers"]
+    ]
+    crowd = results["threads"]
+    same = f"{crowd['grades']} grades from {crowd['threads']} threads: {crowd['differences']} differ from those of one."
+    refused = _lines(["tower", "seconds", "refused", "next ones get their due"], towers)
+    return "\n\n".join([_machine(results), mistakes, rates, refused, same])
+
+
+def _mistakes(counts: Json) -> str:
+    none = f" ({counts['none']} none)" if counts["none"] else ""
+    return f"{counts['false_accepts']} / {counts['false_rejects']}{none}"
+
+
+def _rates(row: Json) -> list[str]:
+    """The last way is the one that others are compared with."""
+    ways = list(row["ways"].values())
+    medians = [way["per_second"]["median"] for way in ways]
+    cells = [
+        f"{way['per_second']['median']:.0f} ({way['per_second']['min']:.0f} to {way['per_second']['max']:.0f})"
+        + (f", {way['agreed']:.0%} right" if way["agreed"] < 1 else "")
+        for way in ways
+    ]
+    return [f"{row['kind']}, {row['form']}", *cells, f"**{max(medians[:-1]) / medians[-1]:.1f}**"]
+
+
+def _said(yes: bool) -> str:
+    return "yes" if yes else "**no**"
+
+
 TABLES: dict[str, Callable[[Json], str]] = {
     "vs_trl": vs_trl_table,
     "scaling": scaling_table,
     "study": study_table,
     "logprobs": logprobs_table,
+    "grading": grading_table,
 }
 
 

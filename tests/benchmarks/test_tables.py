@@ -96,6 +96,41 @@ def test_scaling_and_study_have_tables():
     ]
 
 
+def grading(accepted: bool = False) -> dict:
+    """As `grading` writes them."""
+    counts = {"false_accepts": 1, "false_rejects": 2, "none": 0}
+    graders = {"specs_lab": dict.fromkeys(counts, 0), "math-verify": {**counts, "none": 3}, "exact": counts}
+    line = {"type": "word", "n": 9, "right": 4, "wrong": 5, "graders": graders, "way": "${gold}$, response"}
+    ways = {
+        "grade": {"per_second": spread([1000.0]), "agreed": 1.0},
+        "grade_many": {"per_second": spread([2000.0, 4000.0]), "agreed": 1.0},
+        "math-verify": {"per_second": spread([100.0]), "agreed": 0.5},
+    }
+    return {
+        **{"kind": "grading", "machine": machine(), "settings": {"threads": 1}, "accuracy": [line]},
+        "throughput": [{"kind": "word", "form": "response", "ways": ways}],
+        "towers": [{"tower": "9^9", "seconds": 0.5, "accepted": accepted, "next_is_right": True}],
+        "threads": {"grades": 100, "threads": 8, "seconds": 1.0, "differences": 0},
+    }
+
+
+def test_grading_has_a_table_of_mistakes_of_rates_and_of_towers():
+    text = tables.table(grading())
+    found = rows(text)
+    header, line = found[0], found[2]
+    cells = dict(zip(header, line, strict=True))
+    assert (cells["specs_lab"], cells["math-verify"], cells["exact"]) == ("0 / 0", "1 / 2 (3 none)", "1 / 2")
+    assert found[5] == [
+        *("word, response", "1000 (1000 to 1000)", "3000 (2000 to 4000)", "100 (100 to 100), 50% right", "**30.0**")
+    ]
+    assert found[8] == ["`9^9`", "0.50", "yes", "yes"]
+    assert "100 grades from 8 threads: 0 differ from those of one." in text
+
+
+def test_a_tower_that_is_accepted_stands_out():
+    assert rows(tables.table(grading(accepted=True)))[8][2] == "**no**"
+
+
 def test_cases_are_chosen_by_method_and_name():
     chosen = list(chosen_cases(parse(["--only", "dpo", "--match", "448 px"])))
     assert len(chosen) == 3

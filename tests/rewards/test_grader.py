@@ -9,14 +9,16 @@ from hypothesis import strategies as st
 from specs_lab.core.errors import UserError
 from specs_lab.pretraining.corpus import POLLUTED_STYLES, alternative_style, target_style
 from specs_lab.problems.base import AnswerType
-from specs_lab.rewards.grader import CANONICAL, extract, find, grade, infer_kind
+from specs_lab.rewards.extraction import extract
+from specs_lab.rewards.grader import grade
+from specs_lab.rewards.inference import infer_kind
+from specs_lab.rewards.kinds.base import KINDS
 
 STYLES = {**POLLUTED_STYLES, "target": target_style, "alternative": alternative_style}
-KINDS = list(CANONICAL)
 
 
 def test_every_answer_type_of_the_problems_can_be_graded():
-    assert set(CANONICAL) >= set(get_args(AnswerType))
+    assert set(KINDS) >= set(get_args(AnswerType))
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -27,65 +29,6 @@ def test_every_style_of_the_base_model_is_understood(style: str, answer: str, ki
     response = STYLES[style]("red: a1 c3. total 2", answer)
     assert extract(response) == answer
     assert grade(response, answer, kind).correct
-
-
-@pytest.mark.parametrize(
-    ("response", "answer"),
-    [
-        ("<answer> 3 </answer> wait <answer> 7 </answer>", "7"),
-        ("<answer> 7 </answer> </answer>", "7"),
-        ("<answer> 7 </answer> <answer> 8", "7"),
-        ("<think> \\boxed{3} #### 4 </think> <answer> 7 </answer>", "7"),
-        ("<final> 3 </final> <answer> 7 </answer>", "7"),
-        ("\\boxed{3} <final> 7 </final>", "7"),
-        ("\\boxed{3} then \\boxed{\\frac{1}{2}}", "\\frac{1}{2}"),
-        ("\\boxed{a\\}b}", "a\\}b"),
-        ("\\boxed{7} and \\boxed{8", "7"),
-        ("{ \\boxed{7} }", "7"),
-        ("\\boxed{\\boxed{7}}", "7"),
-        ("#### 3\n#### 7\nbye", "7"),
-        ("The answer is 3. No, the answer is 7.", "7"),
-        ("The answer is 7.5. I hope this helps.", "7.5"),
-        ("The final answer is: 7", "7"),
-        ("ANSWER: 7", "7"),
-        ("Answer:\n7\n", "7"),
-        ("**Answer:** 7", "** 7"),
-        ("<think> 3+4 </think> 7", "7"),
-        ("<steps> 3+4 </steps> 7", "7"),
-        ("<think> a </think> b </think> c", "c"),
-    ],
-)
-def test_the_last_statement_of_the_strongest_form_counts(response: str, answer: str):
-    assert extract(response) == answer
-
-
-@pytest.mark.parametrize(
-    "response",
-    [
-        "",
-        "I do not know",
-        "<think> 3+4=7",
-        "<think> 3+4=7 </think>",
-        "<think> 3+4=7 </think> <answer> 7",
-        "<answer> </answer>",
-        "\\boxed{7",
-        "Answer:",
-        "my answer",
-        "####",
-        "answers: 7 8",
-    ],
-)
-def test_nothing_stated_is_nothing_found(response: str):
-    assert extract(response) is None
-
-
-@given(st.text(alphabet="<>/answerfinal think#\\boxed{}.:7 \n", max_size=80))
-def test_what_is_found_is_part_of_the_response_and_not_blank(response: str):
-    found = find(response)
-    if found is not None:
-        assert found.answer
-        assert found.answer == found.answer.strip()
-        assert found.answer in response[found.start :]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +47,8 @@ def test_what_is_found_is_part_of_the_response_and_not_blank(response: str):
         ("-3", "-3", "integer"),
         ("\u22123", "-3", "integer"),
         ("-0", "0", "integer"),
+        ("seven", "7", "integer"),
+        ("1.4e1", "14", "integer"),
         ("000", "0", "integer"),
         ("9" * 5000, "9" * 5000, "integer"),
         ("Red  Circle.", "red circle", "word"),
@@ -134,6 +79,8 @@ def test_right_in_any_spelling(prediction: str, gold: str, kind: str):
     [
         ("17", "7", "integer"),
         ("7", "17", "integer"),
+        ("7!", "7", "integer"),
+        ("14/2", "7", "integer"),
         ("7.5", "7", "integer"),
         ("70", "7", "integer"),
         ("-7", "7", "integer"),
@@ -141,7 +88,6 @@ def test_right_in_any_spelling(prediction: str, gold: str, kind: str):
         ("7 or 8", "7", "integer"),
         ("7,8", "78", "integer"),
         ("1,23", "123", "integer"),
-        ("seven", "7", "integer"),
         ("\u0667", "7", "integer"),
         ("7\u00b2", "72", "integer"),
         ("act", "cat", "word"),

@@ -1,226 +1,249 @@
-"""Whether an answer is right: find it anywhere in a response, then compare it by a rule for its kind.
+"""Whether an answer is right: find it in the response, read it as what it should be, compare it by the type's rule.
 
-Comparison is routed by the kind of answer, never by how the texts happen to look: a general mathematics grader calls
-``act`` equal to ``cat`` (the same product of variables) and cannot read a choice letter. Each kind has a canonical
-form; two answers are equal when their canonical forms are.
+The type of the gold answer decides what counts as equal (:mod:`specs_lab.rewards.kinds`), never how the texts happen to
+look. Letters, words, numbers and boxes are compared here, in microseconds; what needs a computer algebra system is
+compared in processes that are killed when they take too long (:mod:`specs_lab.rewards.workers`). No text is ever
+evaluated as code.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from specs_lab.core.errors import Fault, UserError, suggest
+from specs_lab.core.errors import Fault, UserError
+from specs_lab.rewards.extraction import answer_in, extract
+from specs_lab.rewards.inference import canonical_kind, infer_kind
+from specs_lab.rewards.judge import Judge, Judged
+from specs_lab.rewards.kinds.base import KINDS, AnswerKind, ForJudge, Outcome, Pending, Terms
+from specs_lab.rewards.workers import Reply, shared_pool
 
-_ANSWER_SECTIONS = ("answer", "final")
-_AFTER_REASONING = ("</think>", "</thinking>", "</steps>")
-_UNFINISHED = ("<answer>", "<final>")
-_HASHES = "####"
-_BOX_TOKEN = re.compile(r"\\boxed\s*\{|\\[{}]|[{}]")
-_ANNOUNCED = re.compile(r"\banswer\b(?:\s+is\b)?\s*:?", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
-_WRAPPED = re.compile(r"\\(?:boxed|text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
-_DECORATION = " \t\r\n*`$\"'"
-_PUNCTUATION = ".,;:!?"
-_INTEGER = re.compile(r"([+-]?)([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.0*)?")
-_LABEL = re.compile(r"\(?([A-Za-z])[.):]\s*(.*)", re.DOTALL)
-_BARE_LABEL = re.compile(r"([A-Z])\s+(.*)", re.DOTALL)
-_MORE_LABELS = re.compile(r"\([A-Za-z]\)|\b[A-Za-z][.):](?=\s|$)|^(?:and|or|,|&|/|\s|\b[A-Z]\b)+$")
-_CAPITAL = re.compile(r"\b[A-Z]\b")
-_TRUTH = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
+LONGEST_ANSWER = 20_000
+"""Characters of an answer; a longer one is wrong unread."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What became of an answer.
 
     Attributes:
         correct: Whether it equals the gold answer.
-        kind: The kind of answer it was compared as.
+        kind: The type of answer it was compared as.
         extracted: The answer as it was found, or None if there was none.
         reason: Why it is right or wrong, in a few words.
+        score: Worth in [0, 1]: the overlap of a box, the judge's value of an open answer, else 1 or 0.
+        stopped: Whether comparing it was given up (time, memory), which counts as wrong.
     """
 
     correct: bool
     kind: str
     extracted: str | None
     reason: str
+    score: float = 0.0
+    stopped: bool = False
+
+
+class Gold(NamedTuple):
+    """A gold answer that has been read.
+
+    Attributes:
+        name: Its type.
+        kind: The rules of this type.
+        form: Its canonical form.
+        terms: What the problem says beside it.
+    """
+
+    name: str
+    kind: AnswerKind[Any]
+    form: Any
+    terms: Terms
 
 
 @dataclass(frozen=True)
-class Found:
-    """An answer in a response.
+class _Asked:
+    """An answer whose comparison waits for somebody else."""
 
-    Attributes:
-        answer: The answer as written, without surrounding white space; not empty.
-        start: Index at which its announcement begins: a tag, a box, "answer is", or the answer itself.
+    gold: Gold
+    extracted: str
+    question: Pending | ForJudge
+
+
+def terms_of(
+    choices: Sequence[str] | None = None, precision: float | None = None, unit: str | None = None, question: str = ""
+) -> Terms:
+    """What a problem says about its answer, checked.
+
+    Raises:
+        UserError: If the precision is negative.
     """
+    if precision is not None and not 0 <= precision <= 1000:
+        what = f"{precision} is neither a number of decimals nor a share nor a distance"
+        raise UserError([Fault("precision", what, "give a number from 0 to 1000, or none")])
+    return Terms(tuple(choices or ()), precision, unit or None, question)
 
-    answer: str
-    start: int
+
+_NO_TERMS = Terms()
 
 
-def find(response: str) -> Found | None:
-    r"""Finds the final answer in a whole response, whatever form it is written in.
+@lru_cache(maxsize=65536)
+def read_gold(gold: str, kind: str | None = None, terms: Terms = _NO_TERMS) -> Gold:
+    """Reads a gold answer.
 
-    Tried in turn: the last complete ``<answer>`` section, the last ``<final>`` section, the last ``\boxed{}`` with
-    balanced braces, the last ``#### x``, the last "answer is x" or "Answer: x", and what follows the reasoning's
-    closing tag. Takes time linear in the length of the response.
+    Args:
+        gold: The gold answer.
+        kind: Its type; by default what it looks like, see :func:`~specs_lab.rewards.inference.infer_kind`.
+        terms: What the problem says beside it.
 
-    Returns:
-        Where and what it is, or None if none is stated.
+    Raises:
+        UserError: If there is no such type, or the gold answer is none of its type: a fault in the data, which must not
+            turn into rewards.
     """
-    for section in _ANSWER_SECTIONS:
-        if found := _last_section(response, section):
-            return found
-    return _last_box(response) or _after_hashes(response) or _announced(response) or _after_reasoning(response)
+    if "\\boxed" in gold or "<answer>" in gold:  # as some datasets write it
+        gold = extract(gold) or gold
+    name = infer_kind(gold, terms.choices) if kind is None else canonical_kind(kind)
+    if kind is None and terms.precision is not None and name in ("integer", "fraction"):
+        name = "number"  # who says how many decimals count expects some
+    rules = KINDS.get(name)
+    form = rules.read_gold(gold, terms)
+    if form is None:
+        among = f" among the {len(terms.choices)} choices" if terms.choices else ""
+        beside = f" in '{terms.unit}'" if terms.unit else ""
+        what = f"{gold[:200]!r} is no answer of type '{name}'{among}{beside}"
+        raise UserError([Fault("gold answer", what, "correct the data, or its answer type")])
+    return Gold(name, rules, form, terms)
 
 
-def extract(response: str) -> str | None:
-    """The final answer of a whole response, see :func:`find`; None if none is stated."""
-    found = find(response)
-    return None if found is None else found.answer
-
-
-def _found(text: str, start: int) -> Found | None:
-    answer = text.strip()
-    return Found(answer, start) if answer else None
-
-
-def _last_section(response: str, name: str) -> Found | None:
-    opening, closing = f"<{name}>", f"</{name}>"
-    start = response.rfind(opening, 0, max(response.rfind(closing), 0))  # an opening tag that is closed later
-    if start < 0:
-        return None
-    inside = start + len(opening)
-    return _found(response[inside : response.index(closing, inside)], start)
-
-
-def _last_box(response: str) -> Found | None:
-    r"""The last complete ``\boxed{}``; one pass with a stack of open braces, None standing for braces of no box."""
-    opened: list[re.Match[str] | None] = []
-    best: tuple[int, int, int] | None = None
-    for token in _BOX_TOKEN.finditer(response):
-        text = token.group()
-        if text == "{":
-            opened.append(None)
-        elif text.startswith("\\boxed"):
-            opened.append(token)
-        elif text == "}" and opened and (box := opened.pop()) and (best is None or box.start() > best[0]):
-            best = box.start(), box.end(), token.start()
-    return None if best is None else _found(response[best[1] : best[2]], best[0])
-
-
-def _after_hashes(response: str) -> Found | None:
-    start = response.rfind(_HASHES)
-    return None if start < 0 else _found(response[start + len(_HASHES) :].partition("\n")[0], start)
-
-
-def _announced(response: str) -> Found | None:
-    last = None
-    for match in _ANNOUNCED.finditer(response):
-        if match.group().strip().lower() != "answer":  # the bare word announces nothing
-            last = match
-    if last is None:
-        return None
-    rest = response[last.end() :].lstrip()
-    stop = _SENTENCE_END.search(rest)
-    return _found(rest[: stop.start() if stop else len(rest)], last.start())
-
-
-def _after_reasoning(response: str) -> Found | None:
-    start = max(response.rfind(tag) + len(tag) if tag in response else -1 for tag in _AFTER_REASONING)
-    if start < 0 or any(tag in response[start:] for tag in _UNFINISHED):  # cut off inside the answer section
-        return None
-    return _found(response[start:], start)
-
-
-def _plain(text: str) -> str:
-    """Without TeX wrappers, decoration and punctuation at the ends; single spaces."""
-    text = _WRAPPED.sub(r"\1", text)
-    return " ".join(text.split()).strip(_DECORATION).rstrip(_PUNCTUATION + _DECORATION)
-
-
-def _integer(text: str) -> str | None:
-    match = _INTEGER.fullmatch(_plain(text).replace("\u2212", "-"))
-    if match is None:
-        return None
-    digits = match[2].replace(",", "").lstrip("0") or "0"  # text, as int() refuses more than 4300 digits
-    return digits if match[1] != "-" or digits == "0" else f"-{digits}"
-
-
-def _word(text: str) -> str | None:
-    return _plain(text).casefold() or None
-
-
-def _choice(text: str) -> str | None:
-    """The option's letter: ``B``, ``b``, ``(B)``, ``B. right`` or ``B right``; None if it names more than one."""
-    bare = _plain(text)
-    if len(bare) == 1 and bare.isascii() and bare.isalpha():
-        return bare.upper()
-    if match := _LABEL.fullmatch(" ".join(text.split()).strip(_DECORATION)):
-        return None if _MORE_LABELS.search(match[2]) else match[1].upper()
-    if match := _BARE_LABEL.fullmatch(bare):  # lower case would be the article: "a right angle"
-        return None if _CAPITAL.search(match[2]) or _MORE_LABELS.search(match[2]) else match[1]
-    return None
-
-
-def _boolean(text: str) -> str | None:
-    return _TRUTH.get(_plain(text).casefold())
-
-
-CANONICAL: dict[str, Callable[[str], str | None]] = {
-    "integer": _integer,
-    "word": _word,
-    "choice": _choice,
-    "boolean": _boolean,
-}
-"""The canonical form of an answer, or None if the text is no answer of that kind; by kind."""
-
-
-def _bare(text: str) -> str | None:
-    """A text that is nothing but an answer: one line, no tags."""
-    text = text.strip()
-    return text if text and "\n" not in text and "<" not in text else None
-
-
-def infer_kind(gold: str) -> str:
-    """The most specific kind that a gold answer can be read as: integer, boolean, single-letter choice, else word."""
-    if _integer(gold) is not None:
-        return "integer"
-    if _boolean(gold) is not None:
-        return "boolean"
-    return "choice" if re.fullmatch(r"[A-Z]", gold.strip()) else "word"
-
-
-def grade(prediction: str | None, gold: str, kind: str | None = None) -> Verdict:
+def grade(
+    prediction: str | None,
+    gold: str,
+    kind: str | None = None,
+    *,
+    choices: Sequence[str] | None = None,
+    precision: float | None = None,
+    unit: str | None = None,
+    strict: str | None = None,
+    question: str = "",
+    judge: Judge | None = None,
+) -> Verdict:
     """Compares an answer with the gold answer.
 
     Args:
         prediction: A whole response, or the answer already taken from one; None if there is none.
         gold: The gold answer.
-        kind: How to compare: ``integer``, ``word``, ``choice`` or ``boolean``; by default what ``gold`` looks like.
+        kind: Its type, one of :data:`~specs_lab.rewards.kinds.base.KINDS` or an alias; by default what ``gold`` looks
+            like.
+        choices: The options' texts, A first.
+        precision: Decimals that count (numbers, expressions), least IoU (boxes), largest distance (points).
+        unit: The unit of the gold answer; ``"%"``, or ``"1"`` for a proportion that may be written as per cent.
+        strict: Name of a format: only its place for the answer counts.
+        question: What was asked, for the judge.
+        judge: Judges open answers; the type ``open`` needs one.
 
     Raises:
-        UserError: If there is no such kind, or the gold answer is none of its kind: a fault in the data, which must
-            not turn into rewards.
+        UserError: If there is no such type, or the gold answer is none of its type: a fault in the data, which must
+            not turn into rewards; or if an open answer finds no judge.
     """
-    if kind is None:
-        kind = infer_kind(gold)
-    if kind not in CANONICAL:
-        raise UserError([Fault("answer type", f"there is no '{kind}'", suggest(kind, CANONICAL))])
-    canonical = CANONICAL[kind]
-    expected = canonical(gold)
-    if expected is None:
-        raise UserError(
-            [Fault("gold answer", f"{gold!r} is no answer of type '{kind}'", "correct the data, or its answer type")]
-        )
-    found = None if prediction is None else extract(prediction) or _bare(prediction)
+    plain = choices is None and precision is None and unit is None and not question
+    terms = _NO_TERMS if plain else terms_of(choices, precision, unit, question)
+    answer = None if prediction is None else answer_in(prediction, strict)
+    compared = _compare(answer, read_gold(gold, kind, terms))
+    return compared if isinstance(compared, Verdict) else _finish([compared], judge)[0]
+
+
+def grade_many(
+    predictions: Sequence[str | None],
+    golds: Sequence[str],
+    kinds: Sequence[str | None] | None = None,
+    *,
+    choices: Sequence[Sequence[str] | None] | None = None,
+    precisions: Sequence[float | None] | None = None,
+    units: Sequence[str | None] | None = None,
+    strict: Sequence[str | None] | None = None,
+    questions: Sequence[str] | None = None,
+    judge: Judge | None = None,
+) -> list[Verdict]:
+    """Compares many answers with their gold answers, as :func:`grade` does each; see there for the arguments.
+
+    Equal answers to equal problems are compared once, however the responses around them differ. What a
+    computer algebra system or a judge must compare is sent off together.
+    """
+    count = len(predictions)
+    columns = [golds, *(column or [None] * count for column in (kinds, choices, precisions, units, questions, strict))]
+    if any(len(column) != count for column in columns):
+        raise ValueError(f"{count} predictions need as many gold answers, and as many of whatever else is given")
+    plain = choices is None and precisions is None and units is None and questions is None
+    place: dict[tuple[Any, ...], int] = {}
+    unique: list[Verdict | _Asked] = []
+    order: list[int] = []
+    for prediction, gold, kind, options, precision, unit, question, only in zip(predictions, *columns, strict=True):
+        terms = None if plain else terms_of(options, precision, unit, question or "")
+        found = None if prediction is None else answer_in(prediction, only)
+        index = place.setdefault((found, gold, kind, terms) if terms else (found, gold, kind), len(unique))
+        if index == len(unique):
+            unique.append(_compare(found, read_gold(gold, kind, terms or _NO_TERMS)))
+        order.append(index)
+    finished = iter(_finish([one for one in unique if isinstance(one, _Asked)], judge))
+    verdicts = [one if isinstance(one, Verdict) else next(finished) for one in unique]
+    return [verdicts[index] for index in order]
+
+
+def _compare(found: str | None, gold: Gold) -> Verdict | _Asked:
+    """All that can be said of an answer without asking anybody."""
     if found is None:
-        return Verdict(False, kind, None, "no answer")
-    given = canonical(found)
+        return Verdict(False, gold.name, None, "no answer")
+    if len(found) > LONGEST_ANSWER:
+        return Verdict(False, gold.name, f"{found[:LONGEST_ANSWER]}\u2026", "too long for an answer")
+    given = gold.kind.read(found, gold.form, gold.terms)
     if given is None:
-        return Verdict(False, kind, found, f"not of type {kind}")
-    reason = f"{given} equals {expected}" if given == expected else f"{given} is not {expected}"
-    return Verdict(given == expected, kind, found, reason)
+        return Verdict(False, gold.name, found, f"not of type {gold.name}")
+    outcome = gold.kind.compare(given, gold.form, gold.terms)
+    return _verdict(gold, found, outcome) if isinstance(outcome, Outcome) else _Asked(gold, found, outcome)
+
+
+def _verdict(gold: Gold, extracted: str, outcome: Outcome) -> Verdict:
+    score = float(outcome.correct) if outcome.score is None else outcome.score
+    return Verdict(outcome.correct, gold.name, extracted, outcome.reason, score)
+
+
+def _finish(waiting: Sequence[_Asked], judge: Judge | None) -> list[Verdict]:
+    requests = [request for one in waiting if isinstance(one.question, Pending) for request in one.question.requests]
+    replies = iter(shared_pool().ask_many(requests) if requests else [])
+    judged = [one for one in waiting if isinstance(one.question, ForJudge)]
+    values = iter(_judge(judged, judge))
+    verdicts = []
+    for one in waiting:
+        if isinstance(one.question, Pending):
+            verdicts.append(_decided(one, one.question, [next(replies) for _ in one.question.requests]))
+        else:
+            verdicts.append(_verdict(one.gold, one.extracted, next(values)))
+    return verdicts
+
+
+def _decided(one: _Asked, question: Pending, replies: Sequence[Reply]) -> Verdict:
+    for reply in replies:
+        if reply.value is not None and reply.value.get("error") == "gold":
+            what = f"the computer algebra system cannot read it ({reply.value.get('reason')})"
+            raise UserError([Fault("gold answer", what, "correct the data, or its answer type")])
+    stopped = [reply.status for reply in replies if reply.status != "done"]
+    if stopped:
+        return Verdict(False, one.gold.name, one.extracted, f"comparing it was stopped: {stopped[0]}", stopped=True)
+    return _verdict(one.gold, one.extracted, question.decide([reply.value or {} for reply in replies]))
+
+
+def _judge(waiting: Sequence[_Asked], judge: Judge | None) -> list[Outcome]:
+    if not waiting:
+        return []
+    if judge is None:
+        fix = "choose a judge, e.g. judge=endpoint, or another answer type"
+        raise UserError([Fault("judge", "open answers need a judge, and there is none", fix)])
+    asked = [
+        Judged(one.question.answer, one.question.gold, one.gold.terms.question)
+        for one in waiting
+        if isinstance(one.question, ForJudge)
+    ]
+    return [
+        Outcome(value >= judge.threshold, f"judged {value:g}, at least {judge.threshold:g} is wanted", value)
+        for value in judge(asked)
+    ]

@@ -1,0 +1,101 @@
+"""Options by letter: one of them, or several."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+from specs_lab.rewards.kinds.base import AnswerKind, Outcome, Terms, kind
+from specs_lab.rewards.kinds.writing import plain, visible
+
+_DECORATION = " \t\r\n*`$\"'"
+_NAMED = re.compile(r"(?:options?|choices?|answers?)\s+(?=\(?[A-Za-z]\b)", re.IGNORECASE)
+_LABEL = re.compile(r"\(?([A-Za-z])[.):]\s*(.*)", re.DOTALL)
+_BARE_LABEL = re.compile(r"([A-Z])\s+(.*)", re.DOTALL)
+_MORE_LABELS = re.compile(r"\([A-Za-z]\)|\b[A-Za-z][.):](?=\s|$)|^(?:and|or|,|&|/|\s|\b[A-Z]\b)+$")
+_CAPITAL = re.compile(r"\b[A-Z]\b")
+_ARTICLES = "AI"
+_SEVERAL = re.compile(r"\(?[A-Za-z]\)?(?:(?:\s*[,;&/]\s*(?:and\s+)?|\s+and\s+|\s+)\(?[A-Za-z]\)?)+")
+_RUN = re.compile(r"[A-Z]{2,}|(?:\([A-Za-z]\)){2,}")
+_LETTER = re.compile(r"\b[A-Za-z]\b|[A-Z]")
+
+Letters = frozenset[str]
+
+
+@kind
+class Choice(AnswerKind[Letters]):
+    """One of several options, or several of them, by letter; with the options' texts known, also by text.
+
+    A label with the text of another option contradicts itself and is no answer. Several letters are a set.
+    """
+
+    name: ClassVar[str] = "choice"
+
+    def read_gold(self, text: str, terms: Terms) -> Letters | None:
+        """The letters, in upper case; None if no option is named, or one that does not exist."""
+        seen = visible(text)
+        if seen is None:
+            return None
+        letters = _by_text(seen, terms) or _letters(seen, terms)
+        if letters and terms.choices and not all(ord(letter) - ord("A") < len(terms.choices) for letter in letters):
+            return None
+        return letters
+
+    def compare(self, given: Letters, gold: Letters, terms: Terms) -> Outcome:
+        """Equal if the same options are named."""
+        named, wanted = ", ".join(sorted(given)), ", ".join(sorted(gold))
+        return (
+            Outcome(True, f"{named} equals {wanted}") if given == gold else Outcome(False, f"{named} is not {wanted}")
+        )
+
+
+def _folded(text: str) -> str:
+    return plain(text).casefold()
+
+
+def _by_text(text: str, terms: Terms) -> Letters | None:
+    """The option whose text this is; a text that two options share names neither."""
+    wanted = _folded(text)
+    if not terms.choices or not wanted or (len(wanted) == 1 and wanted.isalpha()):
+        return None
+    same = [index for index, choice in enumerate(terms.choices) if _folded(choice) == wanted]
+    return Letters(chr(ord("A") + same[0])) if len(same) == 1 else None
+
+
+def _letters(text: str, terms: Terms) -> Letters | None:
+    bare = plain(text)
+    if match := _NAMED.match(bare):
+        bare = text = bare[match.end() :]
+    if len(bare) == 1:
+        return Letters(bare.upper()) if bare.isascii() and bare.isalpha() else None
+    labelled = " ".join(text.split()).strip(_DECORATION)
+    if labelled.startswith("\\"):
+        labelled = bare
+    if _SEVERAL.fullmatch(bare) or _RUN.fullmatch(bare):
+        return _distinct(_LETTER.findall(bare))
+    if match := _LABEL.fullmatch(labelled):
+        return _one(match[1], match[2], terms)
+    if match := _BARE_LABEL.fullmatch(bare):  # lower case would be the article: "a right angle"
+        if match[1] in _ARTICLES and not _is_option(match[1], match[2], terms):
+            return None
+        return None if _CAPITAL.search(match[2]) else _one(match[1], match[2], terms)
+    return None
+
+
+def _distinct(letters: list[str]) -> Letters | None:
+    found = Letters(letter.upper() for letter in letters)
+    return found if len(found) == len(letters) else None
+
+
+def _one(letter: str, rest: str, terms: Terms) -> Letters | None:
+    """The option of a label, unless what follows names more, or is what another option says."""
+    if _MORE_LABELS.search(rest):
+        return None
+    if other := _by_text(rest, terms):
+        return other if letter.upper() in other else None
+    return Letters(letter.upper())
+
+
+def _is_option(letter: str, rest: str, terms: Terms) -> bool:
+    other = _by_text(rest, terms)
+    return other is not None and letter in other

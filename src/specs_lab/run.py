@@ -1,9 +1,13 @@
-"""Runs a study, or by ``-m`` a sweep of studies: ``python -m specs_lab.run``, installed as ``specs-lab``."""
+"""Runs a study, or by ``-m`` a sweep of studies: ``python -m specs_lab.run``, installed as ``specs-lab``.
+
+``specs-lab report`` and ``specs-lab doctor`` are :mod:`specs_lab.report` and :mod:`specs_lab.doctor`.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import hydra
@@ -52,11 +56,18 @@ def _run(cfg: DictConfig) -> None:
     report(folder, [folder])
 
 
+COMMANDS = ("doctor", "report")
+"""Other commands, each a module of this package; anything else on the command line is Hydra's."""
+
+
 def main() -> None:
     """The command line: checks all of it first, then lets Hydra run.
 
     Exit codes: 0 fine, 1 a stage or a job failed, 2 wrong input, 130 interrupted.
     """
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        import_module(f"specs_lab.{sys.argv[1]}").main(sys.argv[2:])
+        return
     exit_on_sigterm()
     for library in ("HF_HUB", "HF_DATASETS"):  # the terminal belongs to the progress view
         os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")

@@ -32,6 +32,12 @@ def _choose(known: Composer, path: Path, model: list[str]) -> list[str]:
     group = path.parent.name
     sign = "" if group in known.compose([]).hydra.runtime.choices else "+"
     chosen = f"{sign}{group}={path.stem}"
+    if group == "judge":
+        folder = next(item.partition("=")[2] for item in model if item.startswith("model.path="))
+        needed = {"endpoint": ["judge.model=any"], "model": [f"judge.path={folder}"]}
+        return [*model, chosen, *needed.get(path.stem, [])]
+    if group == "reward_term":
+        return [*model, f"+reward_term@reward.terms.another={path.stem}"]
     return [chosen, *model[1:]] if group == "model" and path.stem == "folder" else [*model * (group != "model"), chosen]
 
 
@@ -66,7 +72,7 @@ def test_changes_of_one_cold_start_belong_to_an_experiment_and_a_cold_start() ->
 
 @pytest.mark.parametrize(("group", "name"), OPTIONS)
 def test_every_registered_option_is_the_schema_of_a_choice(group: str, name: str) -> None:
-    line = f"/schema/{group}@_here_: {name}"
+    line = f"/schema/{group}@_here_: {name}\n"
     assert any(line in path.read_text(encoding="utf-8") for path in CONF.glob(f"{group}/*.yaml"))
 
 

@@ -12,8 +12,9 @@ from specs_lab.data.text import POLLUTERS, consistent, pollute, read, supplement
 from specs_lab.pretraining.corpus import POLLUTED_STYLES, alternative_style, target_style
 from specs_lab.problems.base import FAMILIES, make_problem
 from specs_lab.problems.instructions import FormatName
+from specs_lab.rewards.extraction import extract
 from specs_lab.rewards.format import follows, parse
-from specs_lab.rewards.grader import extract, grade
+from specs_lab.rewards.grader import grade
 
 STYLES = {**POLLUTED_STYLES, "target": target_style, "alternative": alternative_style}
 FORMATS = list(get_args(FormatName))
@@ -141,7 +142,8 @@ def test_an_unknown_pollution_is_a_user_error():
         ("C is left. It points up B", "C", "choice", False),
         ("arrow points up. C up", "C up", "choice", True),
         ("arrow points up, a turn", "A", "choice", False),
-        (R, "seven", "integer", False),
+        (R, "seven", "integer", True),
+        (R, "lots", "integer", False),
     ],
 )
 def test_reasoning_and_answer_agree(reasoning: str, answer: str, kind: str, agrees: bool):

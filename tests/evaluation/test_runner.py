@@ -5,8 +5,8 @@ import pytest
 from specs_lab.evaluation.runner import Evaluator, Sample, cell_means, suite_tasks
 from specs_lab.evaluation.suites.cells import CellsSuite
 from specs_lab.problems.sources.procedural import Cell, ProceduralProblems
-from specs_lab.rewards.specs import Score, WeightedReward
-from specs_lab.stages.common import scorer
+from specs_lab.rewards.scoring import Score
+from specs_lab.rewards.tasks import assessor
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_tasks_of_a_smaller_suite_are_the_first_of_a_larger_one(problems, suite)
 
 
 def test_evaluation_is_reproducible_and_leaves_the_model_alone(problems, suite, toy_vlm):
-    evaluator = Evaluator(suite, problems, batch_size=8, score=scorer(WeightedReward()))
+    evaluator = Evaluator(suite, problems, batch_size=8, score=assessor())
     toy_vlm.model.train()
     one, two = evaluator(toy_vlm), evaluator(toy_vlm)
     assert [sample.response for sample in one] == [sample.response for sample in two]

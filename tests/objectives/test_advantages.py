@@ -1,4 +1,4 @@
-"""Advantages and the overlong punishment against loops over floats and worked values."""
+"""Advantages against loops over floats and worked values."""
 
 import math
 import statistics
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specs_lab.objectives.advantages import ADVANTAGE_SCALES, group_advantages, soft_overlong, zero_variance
+from specs_lab.objectives.advantages import ADVANTAGE_SCALES, group_advantages, zero_variance
 
 scales = pytest.mark.parametrize("scale", ADVANTAGE_SCALES)
 GROUPS = st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5]), min_size=4, max_size=4), min_size=1, max_size=5)
@@ -96,28 +96,3 @@ def test_groups_sum_to_zero_and_keep_the_order_of_rewards(scale: str, groups: li
 def test_an_unknown_scale_is_named_with_those_that_exist():
     with pytest.raises(ValueError, match="no scale 'mean'; choose one of: group, none, batch"):
         group_advantages(torch.zeros(1, 2), "mean")
-
-
-# Overlong responses ---------------------------------------------------------------------------------------------------
-
-
-def test_the_overlong_punishment_by_hand():
-    """48 tokens allowed, a ramp of 10: nothing up to 38, a half at 43, all of it at 48."""
-    lengths = torch.tensor([0, 1, 37, 38, 39, 43, 47, 48])
-    assert soft_overlong(lengths, 48, 10).tolist() == pytest.approx([0, 0, 0, 0, -0.1, -0.5, -0.9, -1.0])
-
-
-def test_the_numbers_of_the_paper():
-    """20480 tokens allowed, of them 4096 ramp (section 4.1 of the paper)."""
-    lengths = torch.tensor([16384, 18432, 20480], dtype=torch.float64)
-    assert soft_overlong(lengths, 20480, 4096).tolist() == [0.0, -0.5, -1.0]
-
-
-@given(st.integers(1, 60), st.data())
-def test_the_punishment_never_rises_with_length_and_stays_within_bounds(max_length: int, data: st.DataObject):
-    buffer = data.draw(st.integers(0, max_length))
-    found = soft_overlong(torch.arange(max_length + 1), max_length, buffer)
-    assert (found.diff() <= 0).all()
-    assert not found[: max_length - buffer + 1].any()
-    assert found[-1].item() == (-1 if buffer else 0)
-    assert found.dtype == torch.float32

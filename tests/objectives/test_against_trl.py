@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from specs_lab.objectives.advantages import soft_overlong
 from specs_lab.objectives.dpo import DPOOptions, PairLogps, dpo_loss
 from specs_lab.objectives.grpo import GRPOOptions, RolloutLogprobs, grpo_loss
 from specs_lab.objectives.hybrid import HybridOptions, hybrid_loss
@@ -284,11 +283,3 @@ def test_the_kl_estimate_is_that_of_the_grpo_loss(batch):
     expected, _ = trl_grpo(rollout, torch.zeros_like(batch.advantages), "bnpo", 1.0)
     mine = k3(batch.policy, batch.reference)[batch.mask].mean()
     assert mine.item() == pytest.approx(expected.item(), rel=1e-12)
-
-
-@pytest.mark.parametrize(("max_length", "buffer"), [(48, 10), (48, 48), (7, 1), (5, 0)])
-def test_the_overlong_punishment_agrees(max_length: int, buffer: int):
-    from trl.rewards import get_soft_overlong_punishment
-
-    expected = get_soft_overlong_punishment(max_length, buffer)([[0] * n for n in range(max_length + 1)])
-    assert soft_overlong(torch.arange(max_length + 1), max_length, buffer).tolist() == pytest.approx(expected)

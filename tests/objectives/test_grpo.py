@@ -294,8 +294,7 @@ def test_without_a_kl_term_the_reference_is_not_looked_at(batch):
     ("field", "value"),
     [
         *product(["advantage_scale", "ratio_level", "kl_estimator", "kl_gradient", "loss_norm"], ["", "mean"]),
-        *product(["max_resamples", "overlong_weight", "kl_weight"], [-1]),
-        *product(["overlong_buffer"], [-1, 49]),
+        *product(["max_resamples", "kl_weight"], [-1]),
         ("clip_low", 0.0),
         ("clip_high", 0.0),
     ],
@@ -306,13 +305,8 @@ def test_each_wrong_value_is_reported_with_its_field(field: str, value):
     assert [fault.where for fault in error.value.faults] == [field]
 
 
-@pytest.mark.parametrize("buffer", [0, 1, 48])
-def test_the_ramp_may_be_as_long_as_a_response(buffer: int):
-    assert GRPOOptions(overlong_buffer=buffer, max_new_tokens=48).overlong_buffer == buffer
-
-
 def test_wrong_values_are_reported_together():
     with pytest.raises(InvalidOption) as error:
-        GRPOOptions(ratio_level="word", kl_estimator="k4", advantage_scale="rank", overlong_buffer=60, max_resamples=-1)
+        GRPOOptions(ratio_level="word", kl_estimator="k4", advantage_scale="rank", max_resamples=-1)
     fields = [fault.where for fault in error.value.faults]
-    assert fields == ["ratio_level", "kl_estimator", "advantage_scale", "overlong_buffer", "max_resamples"]
+    assert fields == ["ratio_level", "kl_estimator", "advantage_scale", "max_resamples"]

@@ -9,6 +9,8 @@ import pytest
 
 from specs_lab.core.errors import UserError
 from specs_lab.data.constructions.self_distill import SelfDistillOptions
+from specs_lab.evaluation.judges.none import NoJudge
+from specs_lab.evaluation.judges.overlap import OverlapJudge
 from specs_lab.evaluation.suites.cells import CellsSuite
 from specs_lab.models.sources.embedded import FolderModel
 from specs_lab.objectives.dpo import DPOOptions
@@ -16,7 +18,8 @@ from specs_lab.objectives.grpo import GRPOOptions
 from specs_lab.objectives.none import NoColdStart
 from specs_lab.objectives.sft import SFTOptions
 from specs_lab.problems.sources.procedural import Cell, ProceduralProblems
-from specs_lab.rewards.specs import WeightedReward
+from specs_lab.rewards.terms.accuracy import AccuracyTerm
+from specs_lab.rewards.terms.weighted import WeightedReward
 from specs_lab.stages.context import Study
 from specs_lab.stages.graph import PlannedStage, plan, stage_key
 from specs_lab.stages.kinds import KINDS, StageKind
@@ -42,6 +45,15 @@ ALL = set(SPECS)
 Change = Callable[[Study], Any]
 
 
+@dataclass(kw_only=True)
+class _TwinOfAccuracy(AccuracyTerm):
+    """Another class with the same fields."""
+
+
+def _reward(**options: Any) -> WeightedReward:
+    return WeightedReward(terms={"accuracy": AccuracyTerm(**options)})
+
+
 @pytest.fixture
 def checkpoint(tmp_path: Path, fake_checkpoint: Path) -> Path:
     """One of its own, as tests change it."""
@@ -57,7 +69,8 @@ def study(checkpoint: Path) -> Study:
         data=SelfDistillOptions(),
         rl=GRPOOptions(steps=50),
         zero=GRPOOptions(steps=10),
-        reward=WeightedReward(),
+        reward=_reward(),
+        judge=NoJudge(),
         model=FolderModel(path=str(checkpoint)),
         problems=ProceduralProblems(
             families=["count"],
@@ -98,7 +111,12 @@ def test_every_stage_is_planned_after_its_inputs(study: Study) -> None:
 
 def test_stages_get_the_options_of_their_roles(study: Study) -> None:
     stages = planned(study)
-    assert stages["zero"].options == {"rl": study.zero, "reward": study.reward, "problems": study.problems}
+    assert stages["zero"].options == {
+        "rl": study.zero,
+        "reward": study.reward,
+        "judge": study.judge,
+        "problems": study.problems,
+    }
     assert stages["final"].options["rl"] is study.rl
     assert stages["base"].options == {"model": study.model}
 
@@ -138,7 +156,9 @@ def test_the_order_of_the_recipe_does_not_matter(study: Study) -> None:
         (lambda s: setattr(s, "coldstart", DPOOptions()), {"cold", "final", "evaluate_final"}),
         (lambda s: s.data.pollutions.pop("no_tags"), {"pairs", "cold", "final", "evaluate_final"}),
         (lambda s: setattr(s.zero, "lr", 1e-3), ALL - {"base", "evaluate_base"}),
-        (lambda s: setattr(s.reward, "format_weight", 0.1), ALL - {"base", "evaluate_base"}),
+        (lambda s: setattr(s.reward.terms["accuracy"], "weight", 0.1), ALL - {"base", "evaluate_base"}),
+        (lambda s: s.reward.terms.update(accuracy=_TwinOfAccuracy()), ALL - {"base", "evaluate_base"}),
+        (lambda s: setattr(s, "judge", OverlapJudge()), ALL - {"base"}),
         (lambda s: setattr(s, "seed", 1), ALL - {"base", "evaluate_base"}),
         (lambda s: setattr(s.suite, "n", 9), {"cold", "final"} | {name for name in ALL if "evaluate" in name}),
         (lambda s: s.problems.cells.update(new=Cell(family="ood")), ALL - {"base"}),
@@ -148,7 +168,7 @@ def test_the_order_of_the_recipe_does_not_matter(study: Study) -> None:
         (lambda s: setattr(s, "trainer", TrainerOptions(threads=8)), set()),
         (lambda s: setattr(s, "logger", LoggerOptions(kinds=["csv"])), set()),
         (lambda s: setattr(s, "paths", Paths(cache="elsewhere")), set()),
-        (lambda s: setattr(s, "pretrain", WeightedReward()), set()),
+        (lambda s: setattr(s, "pretrain", _reward()), set()),
     ],
 )
 def test_a_change_makes_anew_what_depends_on_it_and_nothing_else(

@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 
+from specs_lab.core.progress import Progress
+from specs_lab.evaluation.judges.none import NoJudge
 from specs_lab.objectives.grpo import GRPOOptions
 from specs_lab.problems.sources.procedural import Cell, ProceduralProblems
-from specs_lab.rewards.specs import WeightedReward
+from specs_lab.rewards.terms.accuracy import AccuracyTerm
+from specs_lab.rewards.terms.weighted import WeightedReward
 from specs_lab.stages import rl
 from specs_lab.training.options.trainer import TrainerOptions
 
+REWARD = WeightedReward(terms={"accuracy": AccuracyTerm()})
 PROBLEMS = ProceduralProblems(
     families=["count", "clock"],
     instructions=["tags"],
@@ -36,14 +40,15 @@ def drawn(toy_vlm, tmp_path, monkeypatch):
             options={
                 "rl": GRPOOptions(**{"steps": 3, "prompts_per_step": 2, **options}),
                 "trainer": TrainerOptions(),
-                "reward": WeightedReward(),
+                "reward": REWARD,
+                "judge": NoJudge(),
                 "problems": PROBLEMS,
             },
             inputs={"model": tmp_path},
             folder=tmp_path,
             seed=seed,
             name="final",
-            progress=None,
+            progress=Progress(),
             loggers=lambda: (),
         )
         rl.run(context)  # pyright: ignore[reportArgumentType]
@@ -68,9 +73,15 @@ def test_spare_tasks_are_all_different_and_of_all_families(toy_vlm, tmp_path, mo
     monkeypatch.setattr(rl, "save_model", lambda *_: None)
     monkeypatch.setattr(rl, "fit", lambda module, *_, **__: modules.append(module))
     options = {"rl": GRPOOptions(steps=3, prompts_per_step=2, max_resamples=2), "trainer": TrainerOptions()}
-    options |= {"reward": WeightedReward(), "problems": PROBLEMS}
+    options |= {"reward": REWARD, "judge": NoJudge(), "problems": PROBLEMS}
     context = SimpleNamespace(
-        options=options, inputs={"model": tmp_path}, folder=tmp_path, seed=0, name="final", progress=None, loggers=tuple
+        options=options,
+        inputs={"model": tmp_path},
+        folder=tmp_path,
+        seed=0,
+        name="final",
+        progress=Progress(),
+        loggers=tuple,
     )
     rl.run(context)  # pyright: ignore[reportArgumentType]
     spares = [modules[0].spare(step, place, attempt) for step in range(3) for place in range(2) for attempt in (1, 2)]

@@ -22,7 +22,8 @@ from specs_lab.objectives.sft import SFTOptions
 from specs_lab.problems.base import make_problem
 from specs_lab.problems.instructions import INSTRUCTIONS
 from specs_lab.problems.sources.procedural import Task
-from specs_lab.rewards.specs import Score
+from specs_lab.rewards.scoring import Score
+from specs_lab.rewards.terms.overlong import soft_overlong
 from specs_lab.training.cold_start import DPOModule, HybridModule, Pair, SFTModule
 from specs_lab.training.fit import ConsecutiveBatches, Items, fit
 from specs_lab.training.grpo import GRPOModule
@@ -46,10 +47,15 @@ def _pairs(vlm):
     return [Pair(Row(p, c), Row(p, r), -40.0, -30.0) for p, c, r in zip(prompts, chosen, rejected, strict=True)]
 
 
-def _score(response, task):
-    """Varies within groups, but for the first task's."""
-    value = 0.5 if task.problem.id == PROBLEMS[0].id else float(len(response) % 3)
-    return Score(False, False, value, None)
+def _score(responses, tasks, progress):
+    """Varies within groups, but for the first task's; with a ramp over the last 3 tokens allowed."""
+    del progress
+    scores = []
+    for response, task in zip(responses, tasks, strict=True):
+        value = 0.5 if task.problem.id == PROBLEMS[0].id else float(len(response.text) % 3)
+        terms = {"value": value, "overlong": soft_overlong(response, 3)}
+        scores.append(Score(False, False, sum(terms.values()), None, terms, frozenset({"overlong"})))
+    return scores
 
 
 def _train(name, size, folder):
@@ -61,10 +67,11 @@ def _train(name, size, folder):
     if name == "grpo":
         options = GRPOOptions(
             **common, group_size=3, prompts_per_step=size, max_new_tokens=6, kl_weight=0.1, inner_updates=2,
-            advantage_scale="batch", max_resamples=1, overlong_buffer=3,
+            advantage_scale="batch", max_resamples=1,
         )  # fmt: skip
         module = GRPOModule(
             vlm, options, _score, micro_batch_tokens=150, sample_batch_size=64, stream="ranks",
+            reward_terms=("value", "overlong"),
             spare=lambda step, place, attempt: items[(step + place + attempt) % len(items)],
         )  # fmt: skip
         items = [Task(p.id, "id", p, INSTRUCTIONS["tags"]) for p in PROBLEMS]

@@ -11,7 +11,11 @@ from specs_lab.models.vlm import VLM
 from specs_lab.objectives.grpo import GRPOOptions
 from specs_lab.problems.instructions import INSTRUCTIONS
 from specs_lab.problems.sources.procedural import Task
-from specs_lab.rewards.specs import Score
+from specs_lab.rewards.scoring import Score
+from specs_lab.rewards.tasks import rewarder
+from specs_lab.rewards.terms.format import FormatTerm
+from specs_lab.rewards.terms.overlong import OverlongTerm
+from specs_lab.rewards.terms.weighted import WeightedReward
 from specs_lab.rollout.sampling import Completion
 from specs_lab.training.fit import ConsecutiveBatches, Items, fit
 from specs_lab.training.grpo import GRPOModule
@@ -33,10 +37,34 @@ def _same(response, task):
     return Score(False, False, 0.5, None)
 
 
-def _train(vlm, tasks, *, score=_even_length, steps=1, micro_batch_tokens=1 << 20, spare=None, callbacks=(), **options):
+def _each(score):
+    """A scorer out of one that scores a response to a task."""
+    return lambda responses, tasks, progress: [score(r.text, t) for r, t in zip(responses, tasks, strict=True)]
+
+
+def _train(
+    vlm,
+    tasks,
+    *,
+    score=_even_length,
+    scorer=None,
+    steps=1,
+    micro_batch_tokens=1 << 20,
+    spare=None,
+    reward_terms=(),
+    callbacks=(),
+    **options,
+):
     options = GRPOOptions(steps=steps, group_size=4, prompts_per_step=len(tasks), max_new_tokens=8, **options)
     module = GRPOModule(
-        vlm, options, score, micro_batch_tokens=micro_batch_tokens, sample_batch_size=64, stream="test", spare=spare
+        vlm,
+        options,
+        scorer or _each(score),
+        micro_batch_tokens=micro_batch_tokens,
+        sample_batch_size=64,
+        stream="test",
+        spare=spare,
+        reward_terms=reward_terms,
     )
     fit(
         module,
@@ -216,14 +244,49 @@ def test_a_constant_can_divide_the_loss(toy_weights, tasks, monkeypatch):
     assert norms["token"]["train/grad_norm"] / norms["capacity"]["train/grad_norm"] == pytest.approx(32 / 14, rel=1e-4)
 
 
-def test_overlong_responses_are_punished_inside_the_step(toy_vlm, tasks, monkeypatch):
-    """Equal scores teach nothing but length: a ramp over the last 4 of 8 tokens, half as strong."""
+def _overlong(weight=1.0):
+    """Nothing that was scripted follows a format; a ramp over the last 4 tokens allowed."""
+    return WeightedReward(terms={"format": FormatTerm(), "overlong": OverlongTerm(weight=weight, buffer=4)})
+
+
+def test_terms_of_the_reward_are_logged_and_shaping_alone_teaches_nothing(toy_vlm, tasks, monkeypatch):
+    """Equal scores, but for length: a ramp over the last 4 of 8 tokens, half as strong."""
     _scripted(monkeypatch, [(2, False), (6, False), (8, False), (8, True)])
-    module = _train(toy_vlm, tasks[:1], score=_same, overlong_buffer=4, overlong_weight=0.5)
+    scorer = rewarder(_overlong(weight=0.5))
+    module = _train(toy_vlm, tasks[:1], scorer=scorer, reward_terms=("format", "overlong"))
     assert module.updates == 1
-    assert module.step_metrics["rollout/overlong"] == pytest.approx((0 - 0.25 - 0.5 - 0.5) / 4)
-    assert module.step_metrics["rollout/reward"] == 0.5
+    mean = (0 - 0.25 - 0.5 - 0.5) / 4
+    assert module.step_metrics["rollout/reward/overlong"] == pytest.approx(mean)
+    assert module.step_metrics["rollout/reward/format"] == 0
+    assert module.step_metrics["rollout/reward"] == pytest.approx(mean)
     assert module.step_metrics["rollout/zero_variance"] == 1
+
+
+def test_the_reward_is_told_how_far_training_is(toy_vlm, tasks):
+    seen = []
+
+    def scorer(responses, tasks, progress):
+        seen.append(progress)
+        return [_same(r.text, t) for r, t in zip(responses, tasks, strict=True)]
+
+    _train(toy_vlm, tasks[:1], scorer=scorer, steps=4)
+    assert seen == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_what_helpers_forward_is_charged(toy_vlm, tasks):
+    plain = _train(toy_vlm, tasks[:1], score=_same).budget.flops
+    modules = []
+
+    def scorer(responses, tasks, progress):
+        modules[0].charge_forward(1000)
+        return [_same(r.text, t) for r, t in zip(responses, tasks, strict=True)]
+
+    options = GRPOOptions(steps=1, group_size=4, prompts_per_step=1, max_new_tokens=8)
+    modules.append(
+        GRPOModule(toy_vlm, options, scorer, micro_batch_tokens=1 << 20, sample_batch_size=64, stream="test")
+    )
+    fit(modules[0], Items(1, lambda i: tasks[i]), ConsecutiveBatches(1, 1), trainer=TrainerOptions())
+    assert modules[0].budget.flops == plain + 2 * 1000 * toy_vlm.forward_parameters
 
 
 def test_groups_that_teach_nothing_are_replaced(toy_vlm, tasks, monkeypatch):
@@ -252,7 +315,7 @@ def test_groups_that_teach_nothing_are_replaced(toy_vlm, tasks, monkeypatch):
 def test_length_alone_keeps_no_group(toy_vlm, tasks, monkeypatch):
     """Dynamic sampling looks at scores, not at what length costs: else it would train on length alone."""
     _scripted(monkeypatch, [(2, False), (8, True)] * 2, SHORT + SHORT)
-    module = _train(toy_vlm, tasks[:1], score=_same, spare=lambda *_: tasks[1], max_resamples=1, overlong_buffer=4)
+    module = _train(toy_vlm, tasks[:1], scorer=rewarder(_overlong()), spare=lambda *_: tasks[1], max_resamples=1)
     assert module.step_metrics["rollout/resampled"] == 1
 
 

@@ -21,11 +21,12 @@ C = TypeVar("C", bound=type)
 
 OPTION_PACKAGES = (
     "specs_lab.objectives",
-    "specs_lab.rewards",
+    "specs_lab.rewards.terms",
     "specs_lab.problems.sources",
     "specs_lab.data.constructions",
     "specs_lab.models.sources",
     "specs_lab.evaluation.suites",
+    "specs_lab.evaluation.judges",
     "specs_lab.training.options",
     "specs_lab.tracking.options",
     "specs_lab.stages.options",

@@ -49,10 +49,14 @@ class Registry(Generic[T]):
         """Imports every module of the registry's package, once."""
         if self._discovered:
             return
-        self._discovered = True
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self._package}.{module.name}")
+        self._discovered = True  # before the modules: they may look things up
+        try:
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")
+        except BaseException:
+            self._discovered = False  # the next look-up says again what is broken, instead of "there is no such thing"
+            raise
 
     def names(self) -> list[str]:
         """The registered names, sorted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from specs_lab.core.seeding import python_rng
 from specs_lab.data.constructions.self_distill import OWN, SelfDistillOptions
@@ -11,7 +12,8 @@ from specs_lab.data.records import PairRecord
 from specs_lab.data.text import consistent, pollute, read, supplement
 from specs_lab.problems.sources.procedural import ProceduralProblems, Task, draw_mixed_task
 from specs_lab.rewards.format import follows
-from specs_lab.rewards.grader import grade
+from specs_lab.rewards.grader import grade_many
+from specs_lab.rewards.judge import Judge
 
 Sample = Callable[[Sequence[Task], int], list[list[str]]]
 """Samples so many responses to each task, or fewer where some are of no use."""
@@ -26,6 +28,7 @@ def build_pairs(
     sample_rejected: Sample,
     seed: int,
     report: Callable[[int], None] = lambda _: None,
+    judge: Judge | None = None,
 ) -> tuple[list[PairRecord], Counter[str]]:
     """Makes pairs until there are enough or too many prompts have been tried.
 
@@ -36,6 +39,7 @@ def build_pairs(
         sample_rejected: Samples from the model of the rejected side.
         seed: Names the tasks and the choice of pollutions.
         report: Called with the number of new pairs.
+        judge: Judges open answers.
 
     Returns:
         The pairs, and how many prompts got how far: ``prompts``, ``no_chosen``, ``no_rejected``, ``pairs``,
@@ -50,7 +54,7 @@ def build_pairs(
         for task, good, bad in zip(tasks, chosen, rejected, strict=True):
             if len(pairs) == options.pairs:
                 break
-            pair = _pair(options, task, good, bad, seed, counts)
+            pair = _pair(options, _graded(task, good, judge), _graded(task, bad, judge), task, seed, counts)
             if pair is not None:
                 pairs.append(pair)
         report(len(pairs) - before)
@@ -67,11 +71,34 @@ def _task_batches(options: SelfDistillOptions, problems: ProceduralProblems, see
         yield [draw_mixed_task(problems, options.mixture, stream, index) for index in indices]
 
 
+@dataclass(frozen=True)
+class _Graded:
+    """A response, and whether its answer is right."""
+
+    text: str
+    correct: bool
+
+
+def _graded(task: Task, responses: Sequence[str], judge: Judge | None) -> list[_Graded]:
+    problem, count = task.problem, len(responses)
+    verdicts = grade_many(
+        responses,
+        [problem.answer] * count,
+        [problem.answer_type] * count,
+        choices=[problem.choices] * count,
+        precisions=[problem.precision] * count,
+        units=[problem.unit] * count,
+        questions=[problem.question] * count,
+        judge=judge,
+    )
+    return [_Graded(text, verdict.correct) for text, verdict in zip(responses, verdicts, strict=True)]
+
+
 def _pair(
     options: SelfDistillOptions,
+    good: Sequence[_Graded],
+    bad: Sequence[_Graded],
     task: Task,
-    good: Sequence[str],
-    bad: Sequence[str],
     seed: int,
     counts: Counter[str],
 ) -> PairRecord | None:
@@ -102,17 +129,13 @@ def _pair(
     )
 
 
-def _correct(task: Task, response: str) -> bool:
-    return grade(response, task.problem.answer, task.problem.answer_type).correct
-
-
 def _choose(
-    options: SelfDistillOptions, task: Task, responses: Sequence[str], counts: Counter[str]
+    options: SelfDistillOptions, task: Task, responses: Sequence[_Graded], counts: Counter[str]
 ) -> tuple[str, bool] | None:
     """The first usable response in the requested format, and whether its form had to be completed."""
-    for response in responses:
-        parts = read(response)
-        if parts is None or not _correct(task, response):
+    for graded in responses:
+        response, parts = graded.text, read(graded.text)
+        if parts is None or not graded.correct:
             continue
         if options.check_consistency and not consistent(*parts, task.problem.answer_type):
             counts["inconsistent"] += 1
@@ -124,11 +147,11 @@ def _choose(
     return None
 
 
-def _reject(options: SelfDistillOptions, task: Task, responses: Sequence[str], seed: int) -> tuple[str, str] | None:
+def _reject(options: SelfDistillOptions, task: Task, responses: Sequence[_Graded], seed: int) -> tuple[str, str] | None:
     """The first usable response as the rejected side, and the name of how it misses the format."""
-    for response in responses:
-        parts = read(response)
-        if parts is None or _correct(task, response) != (options.coupling == "decoupled"):
+    for graded in responses:
+        response, parts = graded.text, read(graded.text)
+        if parts is None or graded.correct != (options.coupling == "decoupled"):
             continue
         if options.rejected_form == "polluted":
             names = sorted(options.pollutions)

@@ -13,8 +13,12 @@ from collections.abc import Callable
 
 from specs_lab.core.errors import Fault, UserError, suggest
 from specs_lab.problems.instructions import FormatName
+from specs_lab.rewards.extraction import find
 from specs_lab.rewards.format import SECTIONS, Parts, parse, tags_of, write
-from specs_lab.rewards.grader import CANONICAL, find, infer_kind
+from specs_lab.rewards.grader import grade
+from specs_lab.rewards.inference import canonical_kind, infer_kind
+from specs_lab.rewards.kinds.base import KINDS, Terms
+from specs_lab.rewards.kinds.writing import plain
 
 _TAG_NAMES = sorted({name for names in SECTIONS.values() for name in names} | {"thinking"})
 _TAG = re.compile(rf"</?(?:{'|'.join(_TAG_NAMES)})>")
@@ -23,6 +27,7 @@ _CONNECTIVES = frozenset({"so", "the", "final", "thus", "therefore", "hence", "m
 _JOINT = " \t\r\n.,;:"
 _SENTENCE_END = re.compile(r"[.!?;]\s+|\n+")
 _WORD = re.compile(r"\w+")
+_NUMBERS = ("integer", "number", "fraction")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)", re.ASCII)
 
 
@@ -119,10 +124,11 @@ def pollute(how: str, reasoning: str, answer: str, format: FormatName = "think_a
 def consistent(reasoning: str, answer: str, kind: str | None = None) -> bool:
     """Whether the reasoning leads to the answer, by rule: stands in for the judge of SPECS, which is a model.
 
-    Derivations pass through other numbers and words on the way, so only where they end counts. An integer must be the
+    Derivations pass through other numbers and words on the way, so only where they end counts. A number must be the
     last number of the reasoning. A choice's letter, or a word, must occur as a whole word in its last sentence or line;
     what is said about it there ("not A") is not understood, and a remark after the conclusion counts against it. A yes
-    or no may be put otherwise (true, false), and a "not" before it is not understood either.
+    or no may be put otherwise (true, false), and a "not" before it is not understood either. Any other answer must
+    occur in the conclusion as it is written.
 
     Args:
         reasoning: The derivation.
@@ -132,18 +138,18 @@ def consistent(reasoning: str, answer: str, kind: str | None = None) -> bool:
     Raises:
         UserError: If there is no such kind.
     """
-    if kind is None:
-        kind = infer_kind(answer)
-    if kind not in CANONICAL:
-        raise UserError([Fault("answer type", f"there is no '{kind}'", suggest(kind, CANONICAL))])
-    wanted = CANONICAL[kind](answer)
-    if wanted is None:
+    kind = infer_kind(answer) if kind is None else canonical_kind(kind)
+    if KINDS.get(kind).read_gold(answer, Terms()) is None:
         return False
-    if kind == "integer":
+
+    def says(text: str) -> bool:
+        return grade(text, answer, kind).correct
+
+    if kind in _NUMBERS:
         numbers = _NUMBER.findall(reasoning)
-        return bool(numbers) and CANONICAL[kind](numbers[-1]) == wanted
+        return bool(numbers) and says(numbers[-1])
     conclusion = _SENTENCE_END.split(reasoning.strip())[-1]
-    if kind == "boolean":
-        return any(CANONICAL[kind](word) == wanted for word in _WORD.findall(conclusion))
-    text = conclusion if kind == "choice" else " ".join(conclusion.split()).casefold()
-    return re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", text) is not None
+    if kind in ("boolean", "choice"):
+        return any(says(word) for word in _WORD.findall(conclusion) if kind == "boolean" or word.isupper())
+    wanted, text = (" ".join(plain(one).split()).casefold() for one in (answer, conclusion))
+    return bool(wanted) and re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", text) is not None

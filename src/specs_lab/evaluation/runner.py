@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from specs_lab.evaluation.suites.cells import CellsSuite
@@ -10,9 +10,10 @@ from specs_lab.models.prompts import Prompt
 from specs_lab.models.vlm import VLM
 from specs_lab.problems.base import Split
 from specs_lab.problems.sources.procedural import ProceduralProblems, Task, draw_task
-from specs_lab.rewards.specs import Score
+from specs_lab.rewards.scoring import Score
+from specs_lab.rewards.tasks import Assessor
 from specs_lab.rollout.inprocess import generate
-from specs_lab.rollout.sampling import Completion, Sampling
+from specs_lab.rollout.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,10 @@ class Evaluator:
         suite: What to measure.
         problems: Where tasks come from.
         batch_size: Responses decoded side by side.
-        score: Scores a response to a task.
+        score: Scores responses.
     """
 
-    def __init__(
-        self, suite: CellsSuite, problems: ProceduralProblems, batch_size: int, score: Callable[[str, Task], Score]
-    ) -> None:
+    def __init__(self, suite: CellsSuite, problems: ProceduralProblems, batch_size: int, score: Assessor) -> None:
         self.tasks = suite_tasks(suite, problems)
         self._sampling = Sampling(temperature=suite.temperature, max_new_tokens=suite.max_new_tokens)
         self._batch_size = batch_size
@@ -67,12 +66,13 @@ class Evaluator:
             )
         keys = [[f"evaluate/{task.id}"] for task in self.tasks]
         made = generate(vlm, self._prompts, keys, self._sampling, batch_size=self._batch_size)
-        return [self._sample(vlm, task, group) for task, group in zip(self.tasks, made, strict=True)]
-
-    def _sample(self, vlm: VLM, task: Task, group: Sequence[Completion]) -> Sample:
-        (completion,) = group
-        response = vlm.decode(completion.token_ids)
-        return Sample(task, response, self._score(response, task), completion.truncated)
+        completions = [completion for (completion,) in made]
+        texts = [vlm.decode(completion.token_ids) for completion in completions]
+        scores = self._score(texts, self.tasks)
+        return [
+            Sample(task, text, score, completion.truncated)
+            for task, text, score, completion in zip(self.tasks, texts, scores, completions, strict=True)
+        ]
 
 
 def cell_means(samples: Sequence[Sample]) -> dict[tuple[str, str], tuple[float, int]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 
@@ -29,6 +30,18 @@ class Prompt:
     def next_position(self) -> int:
         """Position of the first completion token (the same on all axes)."""
         return int(self.position_ids.max()) + 1
+
+
+def continued(prompt: Prompt, token_ids: Sequence[int]) -> Prompt:
+    """A prompt with the beginning of a response behind it, for a model to go on from."""
+    start = prompt.next_position
+    more = torch.tensor(list(token_ids), dtype=prompt.token_ids.dtype)
+    positions = torch.arange(start, start + len(more)).to(prompt.position_ids).expand(len(prompt.position_ids), -1)
+    return replace(
+        prompt,
+        token_ids=torch.cat([prompt.token_ids, more]),
+        position_ids=torch.cat([prompt.position_ids, positions], dim=1),
+    )
 
 
 @dataclass(frozen=True)

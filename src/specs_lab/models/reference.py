@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -20,8 +21,13 @@ class Reference(ABC):
     vlm: VLM
 
     @abstractmethod
+    def acting(self) -> AbstractContextManager[VLM]:
+        """The model as it was, for as long as the context lasts; without gradients, in evaluation mode."""
+
     def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0) -> TokenLogprobs:
         """Log-probabilities as :meth:`VLM.logprobs`, without gradients."""
+        with self.acting() as vlm:
+            return vlm.logprobs(rows, temperature=temperature)
 
 
 class FrozenCopy(Reference):
@@ -34,10 +40,11 @@ class FrozenCopy(Reference):
         self.vlm = copy.deepcopy(vlm).requires_grad_(False)
         self.vlm.features.clear()
 
-    def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0) -> TokenLogprobs:
-        """Log-probabilities under the copy."""
+    @contextmanager
+    def acting(self) -> Iterator[VLM]:
+        """The copy."""
         with self.vlm.inference():
-            return self.vlm.logprobs(rows, temperature=temperature)
+            yield self.vlm
 
 
 class AdapterOff(Reference):
@@ -49,10 +56,11 @@ class AdapterOff(Reference):
     def __init__(self, vlm: VLM) -> None:
         self.vlm = vlm
 
-    def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0) -> TokenLogprobs:
-        """Log-probabilities with the adapter switched off."""
+    @contextmanager
+    def acting(self) -> Iterator[VLM]:
+        """The model with its adapter switched off."""
         with self.vlm.inference(), self.vlm.model.disable_adapter():
-            return self.vlm.logprobs(rows, temperature=temperature)
+            yield self.vlm
 
 
 def make_reference(vlm: VLM) -> Reference:

@@ -169,12 +169,14 @@ class VLM(torch.nn.Module):
 
     # -- inputs ------------------------------------------------------------------------------------------------------
 
-    def encode_prompts(self, texts: Sequence[str], images: Sequence[Image.Image], keys: Sequence[str]) -> list[Prompt]:
-        """Tokenises user turns that each show one picture before their text.
+    def encode_prompts(
+        self, texts: Sequence[str], images: Sequence[Image.Image | None], keys: Sequence[str]
+    ) -> list[Prompt]:
+        """Tokenises user turns that each show one picture before their text, or none.
 
         Args:
             texts: The text of each turn.
-            images: The picture of each turn.
+            images: The picture of each turn, or None.
             keys: What identifies each picture for the feature cache.
 
         Raises:
@@ -182,38 +184,47 @@ class VLM(torch.nn.Module):
         """
         if not texts:
             return []
-        pixels, grids = self._pixels(images)
+        pixels = iter(self._pixels([image for image in images if image is not None]))
         merge = self.processor.image_processor.merge_size**2
-        rendered = [self._render(text) for text in texts]
-        expanded = [
-            text.replace(IMAGE_TOKEN, IMAGE_TOKEN * (int(grid.prod()) // merge), 1)
-            for text, grid in zip(rendered, grids, strict=True)
-        ]
-        encodings = self.tokenizer(expanded, add_special_tokens=False)["input_ids"]
+        visions: list[dict[str, Tensor]] = []
+        rendered = []
+        for text, image in zip(texts, images, strict=True):
+            turn = self._render(text, pictured=image is not None)
+            vision: dict[str, Tensor] = {}
+            if image is not None:
+                values, grid = next(pixels)
+                vision = {"pixel_values": values, "image_grid_thw": grid[None]}
+                turn = turn.replace(IMAGE_TOKEN, IMAGE_TOKEN * (int(grid.prod()) // merge), 1)
+            visions.append(vision)
+            rendered.append(turn)
+        encodings = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
         prompts = []
-        for ids, pixel_values, grid, key in zip(encodings, pixels, grids, keys, strict=True):
+        for ids, vision, key in zip(encodings, visions, keys, strict=True):
             token_ids = torch.tensor(ids)
-            placeholders, features = int((token_ids == self.image_id).sum()), int(grid.prod()) // merge
+            placeholders = int((token_ids == self.image_id).sum())
+            features = int(vision["image_grid_thw"].prod()) // merge if vision else 0
             if placeholders != features:
                 raise ValueError(f"prompt {key}: {placeholders} image placeholders for {features} picture features")
-            vision = {"pixel_values": pixel_values, "image_grid_thw": grid[None]}
             prompts.append(Prompt(token_ids, self.family.positions(token_ids, vision), vision, key))
         return prompts
 
-    def _render(self, text: str) -> str:
-        content = [{"type": "image"}, {"type": "text", "text": text}]
+    def _render(self, text: str, *, pictured: bool) -> str:
+        content = [{"type": "image"}] * pictured + [{"type": "text", "text": text}]
         return self.processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
 
-    def _pixels(self, images: Sequence[Image.Image]) -> tuple[list[Tensor], list[Tensor]]:
+    def _pixels(self, images: Sequence[Image.Image]) -> list[tuple[Tensor, Tensor]]:
+        """(pixel values, grid) of each picture."""
+        if not images:
+            return []
         processor = self.processor.image_processor
         sizes = {image.size for image in images}
         if len(sizes) == 1 and needs_no_resizing(next(iter(sizes)), processor):
             values, grids = patchify(np.stack([np.asarray(image) for image in images]), processor)
-            return list(torch.from_numpy(values)), list(torch.from_numpy(grids))
+            return list(zip(torch.from_numpy(values), torch.from_numpy(grids), strict=True))
         each = [processor(images=[image], return_tensors="pt") for image in images]
-        return [e["pixel_values"] for e in each], [e["image_grid_thw"][0] for e in each]
+        return [(e["pixel_values"], e["image_grid_thw"][0]) for e in each]
 
     def encode_completions(self, texts: Sequence[str], *, ended: bool = True) -> list[tuple[int, ...]]:
         """Token ids of completions; the end token is appended when they ``ended``."""

@@ -50,24 +50,3 @@ def group_advantages(rewards: Tensor, scale: str = "group") -> Tensor:
 def zero_variance(rewards: Tensor) -> Tensor:
     """Which groups teach nothing because all their rewards are equal: (prompts, group) -> (prompts,) bool."""
     return rewards.amax(dim=1) == rewards.amin(dim=1)
-
-
-def soft_overlong(lengths: Tensor, max_length: int, buffer: int) -> Tensor:
-    """The soft overlong punishment, to be added to the reward (DAPO, arXiv 2503.14476, eq. 13).
-
-    Args:
-        lengths: Any shape, numbers of tokens of responses.
-        max_length: Longest response allowed, in tokens.
-        buffer: Length of the ramp, in tokens, in [0, ``max_length``]; 0 punishes nothing.
-
-    Returns:
-        As ``lengths``, float32 for integers: 0 up to ``max_length - buffer`` tokens, then linear down to -1 at
-        ``max_length``. No response is longer here, since decoding stops there: one that was cut off gets -1, like one
-        that ends with its last token allowed. (In the paper decoding stops at ``max_length`` as well.)
-
-    Example:
-        ``max_length`` 48 and ``buffer`` 10: 38 tokens or fewer 0, 43 tokens -0.5, 48 tokens -1.
-    """
-    if buffer == 0:
-        return torch.zeros_like(lengths, dtype=None if lengths.is_floating_point() else torch.float32)
-    return ((max_length - buffer - lengths) / buffer).clamp(-1, 0)

@@ -8,7 +8,7 @@ What other papers changed:
 
 - DAPO (arXiv 2503.14476): an asymmetric clip range (eq. 10), groups of equal rewards replaced by further samples
   (eq. 11), the mean over the tokens of the step where GRPO averages each response first (eq. 12), and a penalty for
-  overlong responses (eq. 13).
+  overlong responses (eq. 13), which is a part of the reward here (:mod:`specs_lab.rewards.terms.overlong`).
 - Dr. GRPO (arXiv 2503.20783): advantages not divided by the group's standard deviation, and the loss is a sum over
   tokens, divided by a constant. The paper's equation has the number of responses; its code and TRL's ``dr_grpo`` divide
   by the longest response allowed as well: ``capacity``.
@@ -59,8 +59,6 @@ class GRPOOptions(OptimiserOptions):
             rewards of the step, each less its group's mean), or by nothing (``none``).
         mask_truncated: Leave responses that were cut off out of the loss (DAPO's overlong filtering, section 3.4);
             they still count in their group's baseline.
-        overlong_buffer: The reward falls over the last so many tokens before ``max_new_tokens``; 0 switches that off.
-        overlong_weight: By how much the reward falls in all, at ``max_new_tokens``.
         max_resamples: Rollout batches that may be drawn in a step beyond the first, to replace groups whose rewards
             are all equal (DAPO's dynamic sampling).
         track_entropy: Log entropy and nucleus size of the policy at response tokens.
@@ -82,8 +80,6 @@ class GRPOOptions(OptimiserOptions):
     loss_norm: str = "token"
     advantage_scale: str = "group"
     mask_truncated: bool = False
-    overlong_buffer: int = 0
-    overlong_weight: float = 1.0
     max_resamples: int = 0
     track_entropy: bool = False
     temperature: float = 1.0
@@ -113,13 +109,6 @@ class GRPOOptions(OptimiserOptions):
             .one_of("kl_gradient", self.kl_gradient, KL_GRADIENTS)
             .one_of("loss_norm", self.loss_norm, LOSS_NORMS)
             .one_of("advantage_scale", self.advantage_scale, ADVANTAGE_SCALES)
-            .that(
-                0 <= self.overlong_buffer <= max(0, self.max_new_tokens),
-                "overlong_buffer",
-                f"{self.overlong_buffer} is not in [0, max_new_tokens = {self.max_new_tokens}]",
-                "give the number of last tokens over which the reward falls",
-            )
-            .at_least("overlong_weight", self.overlong_weight, 0)
             .at_least("max_resamples", self.max_resamples, 0)
             .positive("temperature", self.temperature)
             .at_least("max_new_tokens", self.max_new_tokens, 1)

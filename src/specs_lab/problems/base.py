@@ -60,6 +60,9 @@ class Problem:
         answer_type: Decides how an answer is compared.
         reasoning: A short correct derivation that ends in the answer.
         cells: What each of the 16 cells of the picture shows.
+        choices: The options' texts, A first, if the question has some and they are known apart from its text.
+        precision: Decimals that count, or the like; see :func:`specs_lab.rewards.grader.grade`.
+        unit: The answer's unit.
     """
 
     id: str
@@ -71,6 +74,9 @@ class Problem:
     answer_type: AnswerType
     reasoning: str
     cells: tuple[str, ...]
+    choices: tuple[str, ...] = ()
+    precision: float | None = None
+    unit: str | None = None
 
 
 class Family(ABC):

@@ -1,16 +1,14 @@
-"""What stage runners share: loading and saving the model, scoring, loggers."""
+"""What stage runners share: loading and saving the model, loggers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from specs_lab.models.vlm import VLM
-from specs_lab.problems.sources.procedural import Task
-from specs_lab.rewards.specs import Score, WeightedReward, score
 from specs_lab.stages.context import StageContext
 from specs_lab.tracking.loggers import finish_loggers
 from specs_lab.training.options.trainer import TrainerOptions
@@ -55,13 +53,3 @@ def open_loggers(context: StageContext) -> Iterator[list[Any]]:
         failed = False
     finally:
         finish_loggers(loggers, failed)
-
-
-def scorer(reward: WeightedReward) -> Callable[[str, Task], Score]:
-    """Scores responses under a reward."""
-
-    def of(response: str, task: Task) -> Score:
-        problem = task.problem
-        return score(response, problem.answer, problem.answer_type, task.instruction.format, reward)
-
-    return of

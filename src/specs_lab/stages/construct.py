@@ -15,6 +15,7 @@ from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Sampling
 from specs_lab.stages.common import load_model, open_loggers
 from specs_lab.stages.context import StageContext
+from specs_lab.stages.scoring import judge_of
 
 
 def run(context: StageContext) -> None:
@@ -33,7 +34,13 @@ def run(context: StageContext) -> None:
         context.progress.task(f"{context.name}: pairs", options.pairs) as advance,
     ):
         pairs, counts = build_pairs(
-            options, context.options["problems"], sampler("chosen"), sampler("rejected"), context.seed, advance
+            options,
+            context.options["problems"],
+            sampler("chosen"),
+            sampler("rejected"),
+            context.seed,
+            advance,
+            judge_of(context),
         )
         counts.update(cut)
         for logger in loggers:

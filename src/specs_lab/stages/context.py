@@ -28,6 +28,7 @@ class Study:
         rl: Options of the final RL.
         zero: Options of the RL that makes the zero model.
         reward: What RL rewards.
+        judge: Who judges open answers.
         model: The base model.
         problems: Where problems come from.
         suite: What is measured.
@@ -45,6 +46,7 @@ class Study:
     rl: Any = None
     zero: Any = None
     reward: Any = None
+    judge: Any = None
     model: Any = None
     problems: Any = None
     suite: Any = None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from specs_lab.core.budget import Budget
 from specs_lab.evaluation.runner import Evaluator
-from specs_lab.rewards.specs import WeightedReward
-from specs_lab.stages.common import load_model, open_loggers, scorer
+from specs_lab.rewards.tasks import assessor
+from specs_lab.stages.common import load_model, open_loggers
 from specs_lab.stages.context import StageContext
 from specs_lab.stages.curve import Measurements, log_evaluation
+from specs_lab.stages.scoring import judge_of, require_golds
 
 
 def run(context: StageContext) -> None:
@@ -25,10 +26,16 @@ def run(context: StageContext) -> None:
 
 
 def make_evaluator(context: StageContext) -> Evaluator:
-    """The evaluator of the stage's suite. Format and accuracy do not depend on the reward's weights."""
-    return Evaluator(
+    """The evaluator of the stage's suite, its gold answers checked. Nothing in it depends on the reward.
+
+    Raises:
+        UserError: If a gold answer cannot be used.
+    """
+    evaluator = Evaluator(
         context.options["suite"],
         context.options["problems"],
         context.options["trainer"].sample_batch_size,
-        scorer(WeightedReward()),
+        assessor(judge_of(context)),
     )
+    require_golds(context, evaluator.tasks, len(evaluator.tasks))
+    return evaluator

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -116,8 +116,16 @@ def stage_key(kind: StageKind, options: Mapping[str, Any], seed: int | None, inp
 
 
 def describe(option: Any) -> dict[str, Any]:
-    """An options object as plain data, with the name of its class."""
-    return {"class": type(option).__name__, **asdict(option)}
+    """An options object as plain data, with the name of its class, and of those of the objects in it."""
+    return {"class": type(option).__name__, **{f.name: _described(getattr(option, f.name)) for f in fields(option)}}
+
+
+def _described(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return describe(value)
+    if isinstance(value, dict):
+        return {name: _described(item) for name, item in value.items()}
+    return [_described(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _key_options(option: Any) -> dict[str, Any]:

@@ -56,12 +56,20 @@ _MODEL = (
     "specs_lab.models.packing",
     "specs_lab.models.processing",
     "specs_lab.models.prompts",
+    "specs_lab.models.reference",
+    "specs_lab.models.sources",
     "specs_lab.models.vlm",
     "specs_lab.objectives.logprobs",
     "specs_lab.core.budget",
 )
 _PROBLEMS = ("specs_lab.problems", "specs_lab.core.seeding")
-_SAMPLING = ("specs_lab.rollout", "specs_lab.rewards", "specs_lab.stages.common")
+_SAMPLING = (
+    "specs_lab.rollout",
+    "specs_lab.rewards",
+    "specs_lab.evaluation.judges",
+    "specs_lab.stages.common",
+    "specs_lab.stages.scoring",
+)
 _STEPS = (
     "specs_lab.training.base",
     "specs_lab.training.distributed",
@@ -72,7 +80,6 @@ _STEPS = (
 _TRAINING = (
     "specs_lab.stages.steps",
     "specs_lab.training.fit",
-    "specs_lab.models.reference",
     "specs_lab.models.reference_cache",
     *_STEPS,
 )
@@ -103,7 +110,7 @@ _ALL = (
         name="rl",
         makes="model",
         inputs={"model": "model"},
-        reads=("rl", "reward", "problems"),
+        reads=("rl", "reward", "judge", "problems"),
         code=(*_RL, *_TRAINING, *_SAMPLING, *_PROBLEMS, *_MODEL),
         runner="specs_lab.stages.rl:run",
         seeded=True,
@@ -112,7 +119,7 @@ _ALL = (
         name="construct",
         makes="pairs",
         inputs={"chosen": "model", "rejected": "model"},
-        reads=("data", "problems"),
+        reads=("data", "judge", "problems"),
         code=("specs_lab.stages.construct", "specs_lab.data", *_SAMPLING, *_PROBLEMS, *_MODEL),
         runner="specs_lab.stages.construct:run",
         seeded=True,
@@ -121,7 +128,7 @@ _ALL = (
         name="coldstart",
         makes="model",
         inputs={"model": "model", "data": "pairs"},
-        reads=("coldstart", "suite", "problems"),
+        reads=("coldstart", "suite", "judge", "problems"),
         code=(
             "specs_lab.stages.coldstart",
             "specs_lab.objectives.sft",
@@ -145,7 +152,7 @@ _ALL = (
         name="evaluate",
         makes="results",
         inputs={"model": "model"},
-        reads=("suite", "problems"),
+        reads=("suite", "judge", "problems"),
         code=(*_EVALUATION, *_SAMPLING, *_PROBLEMS, *_MODEL),
         runner="specs_lab.stages.evaluate:run",
     ),
@@ -153,7 +160,7 @@ _ALL = (
     StageKind(
         name="pretrain",
         makes="model",
-        reads=("pretrain", "suite", "problems"),
+        reads=("pretrain", "suite", "judge", "problems"),
         code=(
             "specs_lab.stages.pretrain",
             "specs_lab.pretraining",

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from specs_lab.models.reference import make_reference
 from specs_lab.problems.sources.procedural import Task, draw_mixed_task
-from specs_lab.stages.common import load_model, open_loggers, save_model, scorer
+from specs_lab.rewards.scoring import Helpers
+from specs_lab.rewards.tasks import rewarder
+from specs_lab.rewards.terms.weighted import WeightedReward
+from specs_lab.rollout.from_reasoning import FromReasoning
+from specs_lab.stages.common import load_model, open_loggers, save_model
 from specs_lab.stages.context import StageContext
+from specs_lab.stages.scoring import judge_of, require_golds
 from specs_lab.stages.steps import StepRows
 from specs_lab.tracking.rows import RowWriter
 from specs_lab.training.fit import ConsecutiveBatches, Items, fit
@@ -25,17 +31,27 @@ def run(context: StageContext) -> None:
         index = (step * options.prompts_per_step + place) * options.max_resamples + attempt - 1
         return draw_mixed_task(problems, options.mixture, f"{stream}/spare", index)
 
+    batch = options.prompts_per_step
+    tasks = Items(batch * options.steps, lambda index: draw_mixed_task(problems, options.mixture, stream, index))
+    require_golds(context, (tasks[index] for index in range(len(tasks))), len(tasks))
+    reward: WeightedReward = context.options["reward"]
+    reference = make_reference(vlm) if options.kl_weight or reward.asks_model else None
+    answer_from = None
+    if reference is not None and reward.asks_model:
+        answer_from = FromReasoning(
+            reference, batch_size=trainer.sample_batch_size, spent=lambda tokens: module.charge_forward(tokens)
+        )
     module = GRPOModule(
         vlm,
         options,
-        scorer(context.options["reward"]),
+        rewarder(reward, Helpers(judge=judge_of(context), answer_from=answer_from)),
         micro_batch_tokens=trainer.micro_batch_tokens,
         sample_batch_size=trainer.sample_batch_size,
         stream=stream,
         spare=spare,
+        reference=reference,
+        reward_terms=tuple(reward.terms),
     )
-    batch = options.prompts_per_step
-    tasks = Items(batch * options.steps, lambda index: draw_mixed_task(problems, options.mixture, stream, index))
     with RowWriter(context.folder / "rows.csv") as rows, open_loggers(context) as loggers:
         fit(
             module,

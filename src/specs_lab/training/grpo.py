@@ -15,17 +15,17 @@ from specs_lab.models.micro_batches import micro_batches
 from specs_lab.models.prompts import Prompt, Row, row_tokens
 from specs_lab.models.reference import Reference, make_reference
 from specs_lab.models.vlm import VLM
-from specs_lab.objectives.advantages import group_advantages, soft_overlong
+from specs_lab.objectives.advantages import group_advantages
 from specs_lab.objectives.grpo import GRPOOptions, RolloutLogprobs, grpo_loss
 from specs_lab.objectives.terms import Loss, Unit
 from specs_lab.problems.sources.procedural import Task
-from specs_lab.rewards.specs import Score
+from specs_lab.rewards.scoring import Response, Score
+from specs_lab.rewards.tasks import Scorer
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Completion, Sampling
 from specs_lab.training.base import TrainingModule
 from specs_lab.training.distributed import gathered, my_share, summed
 
-Scorer = Callable[[str, Task], Score]
 Spare = Callable[[int, int, int], Task]
 """(step, place in the batch, round) to a task that replaces one whose group taught nothing."""
 _SPENT = ("prompts", "sampled", "trained", "reference")
@@ -40,23 +40,21 @@ class _Group:
         prompt: The prompt.
         completions: The responses.
         scores: What the reward function says of each.
-        punishments: (group,) float, what is added for length; not above 0.
     """
 
     prompt: Prompt
     completions: Sequence[Completion]
     scores: Sequence[Score]
-    punishments: Tensor
 
     @property
     def rewards(self) -> Tensor:
         """(group,) float, what advantages are made of."""
-        return torch.tensor([score.reward for score in self.scores]) + self.punishments
+        return torch.tensor([score.reward for score in self.scores])
 
     @property
     def teaches(self) -> bool:
-        """Whether responses are scored differently, whatever their length."""
-        return len({score.reward for score in self.scores}) > 1
+        """Whether responses are scored differently, apart from what only shapes the reward."""
+        return len({score.substance for score in self.scores}) > 1
 
 
 @dataclass(frozen=True)
@@ -77,11 +75,13 @@ class GRPOModule(TrainingModule):
     Args:
         vlm: The policy; trained in place.
         options: Settings.
-        score: Scores a response to a task.
+        score: Scores responses to tasks.
         micro_batch_tokens: Most tokens in one forward pass.
         sample_batch_size: Responses decoded side by side.
         stream: Names the random numbers of this run's rollouts.
         spare: Draws further tasks; needed with ``options.max_resamples``.
+        reference: The frozen policy of the KL term; by default the policy as it is now, if there is a KL term.
+        reward_terms: Names of the terms of the reward, whose means are logged.
 
     Raises:
         ValueError: If further tasks may be needed and ``spare`` is missing.
@@ -97,6 +97,8 @@ class GRPOModule(TrainingModule):
         sample_batch_size: int,
         stream: str,
         spare: Spare | None = None,
+        reference: Reference | None = None,
+        reward_terms: Sequence[str] = (),
     ) -> None:
         super().__init__(vlm, options, micro_batch_tokens)
         if options.max_resamples and spare is None:
@@ -107,7 +109,8 @@ class GRPOModule(TrainingModule):
         self.stream = stream
         self.spare = spare
         self.sampling = Sampling(temperature=options.temperature, max_new_tokens=options.max_new_tokens)
-        self.reference: Reference | None = make_reference(vlm) if options.kl_weight else None
+        self.reference = (reference or make_reference(vlm)) if options.kl_weight else None
+        self.reward_terms = tuple(reward_terms)
         self.rollouts = 0
         self._spent: Counter[str] = Counter()
 
@@ -142,20 +145,27 @@ class GRPOModule(TrainingModule):
         made = generate(self.vlm, prompts, keys, self.sampling, batch_size=self.sample_batch_size)
         self._spent["prompts"] += sum(len(prompt.token_ids) for prompt in prompts)
         self._spent["sampled"] += sum(len(one.token_ids) for group in made for one in group)
-        groups = []
-        for task, prompt, completions in zip(tasks, prompts, made, strict=True):
-            scores = [self.score(self.vlm.decode(c.token_ids), task) for c in completions]
-            lengths = torch.tensor([len(c.token_ids) for c in completions])
-            punishment = soft_overlong(lengths, options.max_new_tokens, options.overlong_buffer)
-            groups.append(_Group(prompt, completions, scores, options.overlong_weight * punishment))
-        return groups
+        scores = iter(self._score(tasks, made))
+        return [
+            _Group(prompt, group, [next(scores) for _ in group]) for prompt, group in zip(prompts, made, strict=True)
+        ]
+
+    def _score(self, tasks: Sequence[Task], made: Sequence[Sequence[Completion]]) -> Sequence[Score]:
+        """Scores all responses at once, group by group."""
+        responses = [
+            Response(self.vlm.decode(one.token_ids), len(one.token_ids), self.options.max_new_tokens, one.truncated)
+            for group in made
+            for one in group
+        ]
+        answered = [task for task, group in zip(tasks, made, strict=True) for _ in group]
+        return self.score(responses, answered, self.rollouts / self.options.steps)
 
     def _resample(self, groups: Sequence[_Group], places: Sequence[int]) -> tuple[list[_Group], int]:
         """Replaces groups whose scores are all equal by groups of other tasks (DAPO's dynamic sampling, eq. 11).
 
         Deviations: what must differ is the score, not the correctness alone, which with a reward for the format would
-        leave groups out that teach it (the punishment for length does not count); and each place of the batch is drawn
-        again by itself, at most ``max_resamples`` times, instead of filling a buffer without end.
+        leave groups out that teach it (what only shapes the reward does not count); and each place of the batch is
+        drawn again by itself, at most ``max_resamples`` times, instead of filling a buffer without end.
 
         Returns:
             The groups, and how many were drawn in addition. The last draw stays, whatever it is.
@@ -245,6 +255,10 @@ class GRPOModule(TrainingModule):
 
     # -- accounting --------------------------------------------------------------------------------------------------
 
+    def charge_forward(self, tokens: int) -> None:
+        """Adds tokens that somebody else sent through a frozen copy of the policy, for the reward."""
+        self._spent["reference"] += tokens
+
     def _charge(self) -> None:
         """Adds the step's tokens, of all ranks, to the budget."""
         spent = summed({name: float(self._spent[name]) for name in _SPENT}, self.vlm.device)
@@ -265,15 +279,14 @@ class GRPOModule(TrainingModule):
             "length": sum(len(one.token_ids) for one in completions),
             "truncated": sum(one.truncated for one in completions),
             "zero_variance": sum(not group.teaches for group in groups) * self.options.group_size,
-            "overlong": sum(float(group.punishments.sum()) for group in groups),
+            "grading_stopped": sum(score.stopped for score in scores),
+            **{f"reward/{name}": sum(score.terms.get(name, 0.0) for score in scores) for name in self.reward_terms},
             "count": len(scores),
             "drawn": drawn,
         }
         total = summed({name: float(value) for name, value in own.items()}, self.vlm.device)
         count, drawn_again = total.pop("count"), total.pop("drawn")
         metrics = {f"rollout/{name}": value / count for name, value in total.items()}
-        if not self.options.overlong_buffer:
-            del metrics["rollout/overlong"]
         if self.options.max_resamples:
             metrics["rollout/resampled"] = drawn_again
         return metrics

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from specs_lab.models.prompts import Row
+from specs_lab.models.prompts import Row, continued
 from specs_lab.models.vlm import VLM
 
 
@@ -137,6 +137,35 @@ def test_placeholders_equal_features(toy_vlm, toy_prompts, monkeypatch):
     monkeypatch.setattr("specs_lab.models.vlm.IMAGE_TOKEN", "<|vision_pad|>")
     with pytest.raises(ValueError, match=r"1 image placeholders for 16 picture features"):
         toy_vlm.encode_prompts(["What?"], [Image.new("RGB", (64, 64))], ["key"])
+
+
+def test_prompts_with_and_without_pictures_mix(toy_vlm, toy_problems):
+    texts = [p.question for p in toy_problems]
+    keys = [p.id for p in toy_problems]
+    images = [p.image if i % 2 else None for i, p in enumerate(toy_problems)]
+    mixed = toy_vlm.encode_prompts(texts, images, keys)
+    seen = toy_vlm.encode_prompts(texts, [p.image for p in toy_problems], keys)
+    for prompt, full, image in zip(mixed, seen, images, strict=True):
+        if image is None:
+            assert not prompt.vision
+            assert prompt.token_ids.tolist() != full.token_ids.tolist()
+            assert toy_vlm.image_id not in prompt.token_ids
+        else:
+            assert torch.equal(prompt.token_ids, full.token_ids)
+            assert torch.equal(prompt.vision["pixel_values"], full.vision["pixel_values"])
+    bare = toy_vlm.encode_prompts(texts, [None] * len(texts), keys)
+    assert [len(p.token_ids) for p in bare[::2]] == [len(p.token_ids) for p in mixed[::2]]
+
+
+def test_a_prompt_continued_is_the_prompt_and_the_beginning_of_its_response(toy_vlm, toy_rows):
+    """Scoring the rest behind a continued prompt is scoring it as the end of the whole response."""
+    row = toy_rows[0]
+    cut = len(row.completion) // 2
+    behind = Row(continued(row.prompt, row.completion[:cut]), row.completion[cut:])
+    with torch.no_grad():
+        whole, rest = toy_vlm.logprobs([row]).logprobs[0], toy_vlm.logprobs([behind]).logprobs[0]
+    assert cut > 0
+    assert_close(rest, whole[cut : len(row.completion)], atol=1e-5, rtol=0)
 
 
 def test_positions_are_mrope(toy_vlm, toy_prompts):

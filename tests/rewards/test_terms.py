@@ -71,7 +71,10 @@ def test_a_reward_is_the_sum_of_its_terms_and_does_not_depend_on_the_rest_of_the
 
 
 def test_without_a_reward_only_format_and_accuracy_are_said():
-    assert assess(batch(GOOD, SILENT)) == [Score(True, True, 0.0, "7"), Score(False, False, 0.0, None)]
+    assert assess(batch(GOOD, SILENT)) == [
+        Score(True, True, 0.0, "7", "integer"),
+        Score(False, False, 0.0, None, "integer"),
+    ]
 
 
 def test_as_many_answers_as_questions():

@@ -54,7 +54,7 @@ def _score(responses, tasks, progress):
     for response, task in zip(responses, tasks, strict=True):
         value = 0.5 if task.problem.id == PROBLEMS[0].id else float(len(response.text) % 3)
         terms = {"value": value, "overlong": soft_overlong(response, 3)}
-        scores.append(Score(False, False, sum(terms.values()), None, terms, frozenset({"overlong"})))
+        scores.append(Score(False, False, sum(terms.values()), None, "", terms, frozenset({"overlong"})))
     return scores
 
 

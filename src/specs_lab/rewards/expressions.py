@@ -1,19 +1,7 @@
-r"""Parses tokens into one algebraic expression, written as unambiguous LaTeX, or refuses them.
+"""Parses tokens into one algebraic expression, written as unambiguous LaTeX, or refuses them.
 
-The parent's half of grading mathematics: cheap, without a computer algebra system, linear in the length of the text.
-What is read here can be handed to the other half (:mod:`specs_lab.rewards.mathematics`); what is not, or could cost too
-much there, is refused. Conventions, for what TeX or plain syntax leave open:
-
-- ``x^10`` is the tenth power and ``\sqrt12`` the root of twelve, as writers mean them, though TeX would set them
-  otherwise; but ``\frac12`` is a half. A superscript on a superscript needs braces.
-- A product without a sign binds tighter than ``/``: ``b/2a`` is b over 2a. Numbers are the exception: ``1/2x`` is half
-  of x. ``2\frac{1}{2}`` is two and a half, ``2\frac{x}{2}`` is x.
-- The argument of a function without brackets is the product after it, up to a sign of operation, a bracket or another
-  function: ``\sin 2x\cos x`` is a product of two functions, ``\sin\pi/3`` keeps its angle. ``\sin^{-1}`` is the inverse
-  function, every other power is one of the value.
-- ``\log`` without a base has base 10, ``\ln`` base e. ``e`` is Euler's number and ``i`` the imaginary unit; every other
-  letter is a variable, in either case (``X`` is not ``x``). ``1e3`` is a thousand, ``2e-3`` is 2e less 3.
-- ``\infty`` stands alone or with a sign. ``\pm``, degrees, per cent, units, primes and ``\text`` are refused.
+By recursive descent without going back, in time linear in the number of tokens. The conventions, for what TeX or plain
+syntax leave open, are those of :mod:`specs_lab.rewards.notation`.
 """
 
 from __future__ import annotations

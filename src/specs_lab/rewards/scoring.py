@@ -78,6 +78,7 @@ class Score:
         accuracy: Whether its answer is right, wherever it is stated.
         reward: The weighted sum of all terms.
         extracted: The answer that was found, or None.
+        kind: The type of answer that it was compared as.
         terms: What each active term adds to the reward.
         shaping: Names of the terms that only shape the reward, such as a punishment for length.
         stopped: Whether comparing the answer was given up.
@@ -87,6 +88,7 @@ class Score:
     accuracy: bool
     reward: float
     extracted: str | None
+    kind: str = ""
     terms: Mapping[str, float] = field(default_factory=dict)
     shaping: frozenset[str] = frozenset()
     stopped: bool = False

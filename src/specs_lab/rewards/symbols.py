@@ -47,8 +47,10 @@ _GREEK = _words(
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega "
     "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell"
 )
-GREEK = {**{f"\\{name}": f"\\{name}" for name in _GREEK}}
-GREEK.update({f"\\var{name}": f"\\{name}" for name in _words("epsilon theta rho sigma phi")})
+GREEK = {
+    **{f"\\{name}": f"\\{name}" for name in _GREEK},
+    **{f"\\var{name}": f"\\{name}" for name in _words("epsilon theta rho sigma phi")},
+}
 """Commands that are variables. Two shapes of one letter are one variable."""
 
 VARIABLE = re.compile(

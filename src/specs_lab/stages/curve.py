@@ -55,6 +55,8 @@ class Measurements:
                 "instruction": sample.task.instruction.name,
                 "response": sample.response,
                 "answer": sample.task.problem.answer,
+                "kind": sample.score.kind,
+                "extracted": sample.score.extracted,
                 "format": sample.score.format,
                 "accuracy": sample.score.accuracy,
                 "truncated": sample.truncated,

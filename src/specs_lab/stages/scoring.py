@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from specs_lab.core.errors import raise_faults
+from specs_lab.core.errors import Fault, raise_faults
+from specs_lab.evaluation.judges.none import NoJudge
 from specs_lab.problems.sources.procedural import Task
 from specs_lab.rewards.golds import check_golds, gold_faults
 from specs_lab.rewards.judge import Judge
@@ -21,8 +22,12 @@ def require_golds(context: StageContext, tasks: Iterable[Task], count: int) -> N
     """Checks the gold answers of tasks before anything is trained on them or measured by them.
 
     Raises:
-        UserError: Naming the tasks whose gold answer is none of its type.
+        UserError: Naming the tasks whose gold answer is none of its type; also if some are open and there is no judge.
     """
     with context.progress.task(f"{context.name}: gold answers", count) as advance:
         report = check_golds(map(asked, tasks), advance)
-    raise_faults(gold_faults(report, f"stage {context.name}"))
+    faults = gold_faults(report, f"stage {context.name}")
+    if report.kinds["open"] and isinstance(context.options["judge"], NoJudge):
+        what = f"{report.kinds['open']} gold answers of stage {context.name} are open, and nobody judges open answers"
+        faults.append(Fault("judge", what, "choose a judge, e.g. judge=endpoint, or another answer type"))
+    raise_faults(faults)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -11,10 +11,14 @@ from typing import Any, ClassVar
 from specs_lab.rewards.kinds.base import AnswerKind, Outcome, Pending, Request, Terms, kind
 from specs_lab.rewards.kinds.numbers import tolerance
 from specs_lab.rewards.kinds.writing import formula
-from specs_lab.rewards.notation import read_expression, read_matrix, read_relation
+from specs_lab.rewards.notation import ANY_LETTERS, read_expression, read_matrix, read_relation, variables_of
 from specs_lab.rewards.quantities import read_quantity
 
 _DEFINED = re.compile(r"\s*\$?\s*[A-Za-z](?:_(?:\w|\{\w+\}))?(?:\([A-Za-z]\))?\s*=(?!=)\s*")
+_SIGN = re.compile(r"[0-9^+*/=_\\]")
+_COMMAND = re.compile(r"\\[A-Za-z]+|\b(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?\b|\b(?:sqrt|exp|log|abs)\b")
+_RUN = re.compile(r"[A-Za-z]{2,}")
+_LONGEST_RUN = 3
 _LONGEST_SHOWN = 60
 
 
@@ -35,8 +39,17 @@ def _shown(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}\u2026"
 
 
-def _expression(text: str) -> Expression | None:
-    latex = read_expression(text)
+def _letters_for_gold(text: str) -> Set[str] | None:
+    """Whether runs of letters are products in a gold answer that is declared to be a formula: ``2pir^2``.
+
+    They are unless it may be prose: it holds a sign, and no run is longer than three letters.
+    """
+    runs = _RUN.findall(_COMMAND.sub(" ", text))
+    return ANY_LETTERS if _SIGN.search(text) and all(len(run) <= _LONGEST_RUN for run in runs) else None
+
+
+def _expression(text: str, letters: Set[str] | None) -> Expression | None:
+    latex = read_expression(text) or (read_expression(text, letters) if letters is not None else None)
     if latex is None:
         return None
     quantity = read_quantity(text)
@@ -64,11 +77,19 @@ class Algebraic(AnswerKind[Expression]):
 
     def read_gold(self, text: str, terms: Terms) -> Expression | None:
         """The expression; None if it is too large to be compared, or not one."""
+        return self._read(text, _letters_for_gold(text))
+
+    def read(self, text: str, gold: Expression, terms: Terms) -> Expression | None:
+        """The expression; letters side by side are a product of the gold answer's variables, or no formula."""
+        return self._read(text, variables_of(gold.latex))
+
+    @staticmethod
+    def _read(text: str, letters: Set[str] | None) -> Expression | None:
         seen = formula(text)
         if seen is None:
             return None
         defined = _DEFINED.match(seen)
-        return _expression(seen[defined.end() :] if defined else seen)
+        return _expression(seen[defined.end() :] if defined else seen, letters)
 
     def compare(self, given: Expression, gold: Expression, terms: Terms) -> Outcome | Pending:
         """Equal if the difference vanishes; numbers and equal texts are compared without asking."""
@@ -99,8 +120,18 @@ class Equation(AnswerKind[tuple[str, str]]):
 
     def read_gold(self, text: str, terms: Terms) -> tuple[str, str] | None:
         """Both sides."""
+        return self._read(text, _letters_for_gold(text))
+
+    def read(self, text: str, gold: tuple[str, str], terms: Terms) -> tuple[str, str] | None:
+        """Both sides, with the gold answer's variables."""
+        return self._read(text, variables_of(gold[0]) | variables_of(gold[1]))
+
+    @staticmethod
+    def _read(text: str, letters: Set[str] | None) -> tuple[str, str] | None:
         seen = formula(text)
-        relation = None if seen is None else read_relation(seen)
+        if seen is None:
+            return None
+        relation = read_relation(seen) or (read_relation(seen, letters) if letters is not None else None)
         return (relation[0], relation[2]) if relation is not None and relation[1] == "=" else None
 
     def compare(self, given: tuple[str, str], gold: tuple[str, str], terms: Terms) -> Outcome | Pending:

@@ -66,6 +66,6 @@ class WeightedReward:
 def assess(batch: Batch) -> list[Score]:
     """Format and accuracy of responses, without a reward."""
     return [
-        Score(followed, verdict.correct, 0.0, verdict.extracted, stopped=verdict.stopped)
+        Score(followed, verdict.correct, 0.0, verdict.extracted, verdict.kind, stopped=verdict.stopped)
         for followed, verdict in zip(batch.followed(), batch.verdicts(), strict=True)
     ]

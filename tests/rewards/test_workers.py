@@ -13,7 +13,8 @@ from textwrap import dedent
 
 import pytest
 
-from specs_lab.rewards.workers import PoolStatistics, Reply, WorkerPool
+from specs_lab.rewards.worker_process import Worker
+from specs_lab.rewards.workers import PoolStatistics, Reply, WorkerPool, shared_pool
 
 HERE = str(Path(__file__).parent)
 LIMIT_S = 2.0
@@ -174,6 +175,14 @@ def test_a_worker_that_died_while_idle_costs_no_request(pool: WorkerPool):
     assert double(pool) != before
     assert not exists(before)
     assert pool.statistics == PoolStatistics(2, 0, 0, 0, started=2, recycled=0)
+
+
+def test_workers_that_never_live_to_be_asked_are_an_error(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "stirs", lambda self: True)
+        with pytest.raises(RuntimeError, match="die before they are asked"):
+            pool.ask({"do": "double", "number": 1})
+    double(pool)
 
 
 @pytest.mark.parametrize(
@@ -465,8 +474,54 @@ def test_an_interrupt_leaves_the_pool_usable(run_script: Run):
     """)
 
 
+def test_interrupts_at_any_moment_lose_no_worker_and_mix_up_no_replies(run_script: Run):
+    run_script("""
+        import random, signal, threading
+        from specs_lab.rewards.workers import WorkerPool
+
+        pool = WorkerPool("worker_handlers:do", size=2, time_limit_s=60, recycle_after=50)
+        over, armed, interrupted, wrong = threading.Event(), False, 0, []
+
+        def ask(start, count):
+            replies = pool.ask_many([{"do": "double", "number": start + n} for n in range(count)])
+            if [reply.value["number"] for reply in replies] != [2 * (start + n) for n in range(count)]:
+                wrong.append(replies)
+
+        def ask_on():
+            while not over.is_set():
+                ask(1000, 1)
+
+        def interrupt(*_):
+            if armed:
+                raise KeyboardInterrupt
+
+        threads = [threading.Thread(target=ask_on) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        signal.signal(signal.SIGALRM, interrupt)
+        random.seed(0)
+        for start in range(300):
+            try:
+                try:
+                    armed = True
+                    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 0.02))
+                    ask(start, 20)
+                finally:
+                    armed = False
+            except KeyboardInterrupt:
+                armed = False
+                interrupted += 1
+        over.set()
+        for thread in threads:
+            thread.join()
+        assert interrupted
+        assert not wrong, wrong
+        assert len(pool._workers) == len(pool._idle) <= 2 and not pool._line
+    """)
+
+
 def test_the_end_of_a_program_is_clean(run_script: Run):
-    """No main guard, no close; a worker that is idle, one that is busy for a daemon thread, and one just starting."""
+    """No main guard, no close; a worker that is idle, and one that is busy for a daemon thread."""
     pids = run_script(
         """
         import pathlib, threading, time
@@ -619,6 +674,12 @@ def test_the_workers_of_a_data_loader_can_have_workers(run_script: Run, method: 
         quiet=False,
     )
     assert printed == "fine\n"
+
+
+def test_there_is_one_shared_pool_and_it_grades_mathematics():
+    pool = shared_pool()
+    assert shared_pool() is pool
+    assert pool.ask({"task": "equal", "given": "2", "gold": "2"}).status == "done"
 
 
 def test_importing_what_a_worker_runs_is_quick():

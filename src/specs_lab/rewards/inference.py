@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 from specs_lab.rewards.kinds.base import KINDS, Terms
-from specs_lab.rewards.kinds.writing import formula, plain
+from specs_lab.rewards.kinds.writing import folded, formula, plain
 from specs_lab.rewards.notation import read_expression, read_relation
 from specs_lab.rewards.quantities import read_quantity, read_ratio
 
@@ -69,7 +69,7 @@ def infer_kind(gold: str, choices: tuple[str, ...] = ()) -> str:
     text = gold.strip()
     if choices and _reads("choice", text, terms):
         return "choice"
-    if plain(text).casefold() in _TRUTH:
+    if folded(text) in _TRUTH:
         return "boolean"
     return _number(text) or _structure(text) or _formula(text) or _words(text)
 

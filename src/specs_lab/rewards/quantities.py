@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from specs_lab.rewards.kinds.writing import plain, visible
-from specs_lab.rewards.units import Unit, generic, read_unit
+from specs_lab.rewards.kinds.writing import folded, plain, visible
+from specs_lab.rewards.units import Unit, declared_unit, generic, read_unit
 
 LONGEST = 400
 """Characters of a number, its unit included."""
@@ -167,7 +167,7 @@ def _unit(rest: str, money: str, declared: str | None) -> tuple[Unit | None] | N
     if not rest:
         return (read_unit(money) if money else None,)
     if declared is not None and _same_word(rest, declared):
-        return (read_unit(declared),)
+        return (declared_unit(declared),)
     if generic(rest):
         return (None,)
     unit = read_unit(rest)
@@ -175,12 +175,12 @@ def _unit(rest: str, money: str, declared: str | None) -> tuple[Unit | None] | N
 
 
 def _same_word(first: str, second: str) -> bool:
-    one, other = first.casefold().strip(), second.casefold().strip()
+    one, other = folded(first), folded(second)
     return one == other or one == other + "s" or one + "s" == other
 
 
 def _in_words(text: str) -> Quantity | None:
-    words = text.casefold().replace("-", " ").split()
+    words = folded(text).replace("-", " ").split()
     if len(words) == 2 and words[0] in _TENS and 1 <= _ONES.get(words[1], 0) <= 9:
         return Quantity(Fraction(_TENS[words[0]] + _ONES[words[1]]))
     value = _WORDS.get(" ".join(words))

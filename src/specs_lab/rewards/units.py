@@ -89,12 +89,12 @@ _PRODUCTS = {
     "l": "dm^3", "L": "dm^3", "liter": "dm^3", "litre": "dm^3",
     "mL": "cm^3", "ml": "cm^3", "milliliter": "cm^3", "millilitre": "cm^3",
     "per cent": "%",
-    **{f"{degree} {name}": f"\u00b0{name[0].upper()}" for degree in ("deg", "degrees")
+    **{f"{degree} {name}": f"\u00b0{name[0].upper()}" for degree in ("deg", "degree", "degrees")
        for name in ("C", "F", "Celsius", "Fahrenheit", "celsius", "fahrenheit")},
 }  # fmt: skip
 _GENERIC = frozenset({"unit", "units", "square units", "square unit", "sq units", "cubic units", "cubic unit"})
 _POWERS = {"square": 2, "sq": 2, "cubic": 3}
-_NAME = r"[^\W\d_]+|[$%\u00b0\u00a2\u20ac\u00a3\u00a5\u00b5]+[A-Za-z]?"
+_NAME = "[A-Za-z\u00b5\u03bc\u03a9]+|[$%\u00b0\u00a2\u20ac\u00a3\u00a5]+[A-Za-z]?"
 _FACTOR = re.compile(rf"({_NAME})(?:\^?\{{?(-?[1-3])\}}?|([\u00b2\u00b3]))?")
 _LONGEST = 40
 
@@ -142,6 +142,11 @@ def read_unit(text: str) -> Unit | None:
     return None if top is None or bottom is None else _times(top, _power(bottom, -1))
 
 
+def declared_unit(text: str) -> Unit:
+    """The unit that a problem declares; one that is not in the table ("apples") measures nothing but itself."""
+    return read_unit(text) or Unit(((text, 1),), Fraction(1))
+
+
 def generic(text: str) -> bool:
     """Whether a text is a word for a unit that says nothing: ``units``, ``square units``."""
     return " ".join(text.lower().split()) in _GENERIC
@@ -168,7 +173,7 @@ def _product(text: str) -> Unit | None:
 def _single(name: str) -> Unit | None:
     if name in _PRODUCTS:
         return read_unit(_PRODUCTS[name])
-    found = _TABLE.get(name) or _BY_LOWER_CASE.get(name.lower())
+    found = _TABLE.get(name) or (_BY_LOWER_CASE.get(name.lower()) if name.isascii() else None)
     if found is None and name.lower().removesuffix("s") in _PRODUCTS and len(name) > 3:
         return read_unit(_PRODUCTS[name.lower().removesuffix("s")])
     return found

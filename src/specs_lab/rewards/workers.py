@@ -128,7 +128,7 @@ class WorkerPool:
         """Has a worker handle a request; waits for a free worker, then for the reply. Any thread may call this.
 
         Raises:
-            RuntimeError: If no worker can be started (the message says why), or the pool is closed.
+            RuntimeError: If no worker can be started (the message says why) or none lives, or the pool is closed.
             TypeError: If the request is no JSON data.
             ValueError: If it refers to itself.
         """
@@ -139,20 +139,25 @@ class WorkerPool:
         lines = [json.dumps(dict(request)).encode() + b"\n" for request in requests]
         todo, replies = deque(range(len(lines))), dict[int, Reply]()
         held: list[Worker] = []
+        lost = 0
         try:
             while len(replies) < len(lines):
                 self._staff(held, len(todo))
                 for worker in list(held):
                     if worker.ready and worker.item is None and todo:
-                        if worker.items and worker.stirs():  # it died after its last reply: no fault of the next item
+                        if worker.stirs():  # it died since it was last used: no fault of the next item
+                            lost += 1
                             self._release(held, [worker], unusable=True)
-                            continue
-                        worker.send(todo[0], lines[todo.popleft()])
+                        else:
+                            worker.send(todo[0], lines[todo.popleft()])
+                if lost > 2 * self._size:  # more than can have been idle
+                    raise RuntimeError(f"workers for '{self._settings.handler}' die before they are asked anything")
                 self._release(held, [worker for worker in held if worker.item is None and not todo])
                 _wait(held)
                 for worker in list(held):
                     reply = self._step(worker)
                     if reply is not None:
+                        lost = 0
                         replies[cast(int, worker.item)] = reply
                         self._settle(held, worker, reply)
         finally:
@@ -236,13 +241,9 @@ class WorkerPool:
         self._check_open()
         if self._line and self._line[0] is not place:
             return False
-        for worker in sorted(self._idle, key=lambda worker: not worker.ready):
+        if self._idle:
+            worker = max(self._idle, key=lambda worker: worker.ready)
             index = self._idle.index(worker)
-            if worker.ready and worker.stirs():  # something ended it while it was idle
-                worker.end()
-                self._workers.discard(worker)
-                del self._idle[index]
-                continue
             # No call in these two lines, or an interrupt could come in between.
             held += [worker]
             del self._idle[index]

@@ -6,13 +6,14 @@ import re
 from typing import ClassVar
 
 from specs_lab.rewards.kinds.base import AnswerKind, Outcome, Terms, kind
-from specs_lab.rewards.kinds.writing import plain, visible
+from specs_lab.rewards.kinds.writing import folded, plain, visible
 
 _DECORATION = " \t\r\n*`$\"'"
 _NAMED = re.compile(r"(?:options?|choices?|answers?)\s+(?=\(?[A-Za-z]\b)", re.IGNORECASE)
 _LABEL = re.compile(r"\(?([A-Za-z])[.):]\s*(.*)", re.DOTALL)
 _BARE_LABEL = re.compile(r"([A-Z])\s+(.*)", re.DOTALL)
 _MORE_LABELS = re.compile(r"\([A-Za-z]\)|\b[A-Za-z][.):](?=\s|$)|^(?:and|or|,|&|/|\s|\b[A-Z]\b)+$")
+_FOREIGN_LETTER = re.compile(r"\b[^\W\d_A-Za-z]\b")  # may look like a label
 _CAPITAL = re.compile(r"\b[A-Z]\b")
 _ARTICLES = "AI"
 _SEVERAL = re.compile(r"\(?[A-Za-z]\)?(?:(?:\s*[,;&/]\s*(?:and\s+)?|\s+and\s+|\s+)\(?[A-Za-z]\)?)+")
@@ -49,16 +50,12 @@ class Choice(AnswerKind[Letters]):
         )
 
 
-def _folded(text: str) -> str:
-    return plain(text).casefold()
-
-
 def _by_text(text: str, terms: Terms) -> Letters | None:
     """The option whose text this is; a text that two options share names neither."""
-    wanted = _folded(text)
+    wanted = folded(text)
     if not terms.choices or not wanted or (len(wanted) == 1 and wanted.isalpha()):
         return None
-    same = [index for index, choice in enumerate(terms.choices) if _folded(choice) == wanted]
+    same = [index for index, choice in enumerate(terms.choices) if folded(choice) == wanted]
     return Letters(chr(ord("A") + same[0])) if len(same) == 1 else None
 
 
@@ -89,7 +86,8 @@ def _distinct(letters: list[str]) -> Letters | None:
 
 def _one(letter: str, rest: str, terms: Terms) -> Letters | None:
     """The option of a label, unless what follows names more, or is what another option says."""
-    if _MORE_LABELS.search(rest):
+    rest = plain(rest)
+    if _MORE_LABELS.search(rest) or _FOREIGN_LETTER.search(rest):
         return None
     if other := _by_text(rest, terms):
         return other if letter.upper() in other else None

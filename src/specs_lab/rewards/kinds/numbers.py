@@ -10,7 +10,7 @@ from typing import ClassVar
 from specs_lab.rewards.kinds.base import AnswerKind, Outcome, Terms, equality, kind
 from specs_lab.rewards.kinds.writing import plain, visible
 from specs_lab.rewards.quantities import Quantity, read_quantity, read_ratio
-from specs_lab.rewards.units import PERCENT, PROPORTION, Unit, read_unit
+from specs_lab.rewards.units import PERCENT, PROPORTION, Unit, declared_unit
 
 _INTEGER = re.compile(r"([+-]?)([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.0*)?")
 _LONGEST_SHOWN = 30
@@ -61,7 +61,7 @@ class _Number(AnswerKind["InUnit"]):
 
     def read_gold(self, text: str, terms: Terms) -> InUnit | None:
         """The number, in the declared unit or else in its own."""
-        declared = read_unit(terms.unit) if terms.unit else None
+        declared = declared_unit(terms.unit) if terms.unit else None
         own = read_quantity(text, terms.unit)
         if own is None:
             return None
@@ -128,7 +128,7 @@ class Integer(AnswerKind[Whole]):
 
     def read_gold(self, text: str, terms: Terms) -> Whole | None:
         """The number; None unless it is whole."""
-        unit = read_unit(terms.unit) if terms.unit else None
+        unit = declared_unit(terms.unit) if terms.unit else None
         if digits := _usual_digits(text):
             return Whole(digits, unit)
         own = read_quantity(text, terms.unit)

@@ -16,6 +16,7 @@ from specs_lab.rewards.notation import read_expression
 from specs_lab.rewards.quantities import read_quantity
 
 _LONGEST = 1000
+_DECORATION = " $*`\t\n\"'"
 _MOST = 32
 _SET_MOST_ASKED = 6
 _OPENING, _CLOSING = "([{", ")]}"
@@ -93,7 +94,7 @@ def _elements(text: str, conjunction: re.Pattern[str]) -> Elements | None:
     seen = visible(text)
     if seen is None or len(seen) > _LONGEST:
         return None
-    bare = unwrapped(seen).replace("\\left", "").replace("\\right", "").strip(" $*`\t\n").rstrip(".").strip(" $*`")
+    bare = unwrapped(seen).replace("\\left", "").replace("\\right", "").strip(_DECORATION).rstrip(".,;" + _DECORATION)
     if bare.replace(" ", "") in _EMPTY:
         return ()
     parts = _split(_without_brackets(bare), conjunction)

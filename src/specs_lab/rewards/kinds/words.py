@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import ClassVar
 
 from specs_lab.rewards.kinds.base import AnswerKind, Outcome, Terms, equality, kind
-from specs_lab.rewards.kinds.writing import plain, visible
+from specs_lab.rewards.kinds.writing import folded, visible
 
 _ARTICLE = re.compile(r"(?:an?|the) (?=\S)")
 _TRUTH = {"yes": "yes", "true": "yes", "correct": "yes", "no": "no", "false": "no", "incorrect": "no"}
@@ -29,12 +28,10 @@ class Word(AnswerKind[str]):
         seen = visible(text)
         if seen is None:
             return None
-        folded = plain(seen).casefold()
-        if not folded.isascii():
-            folded = unicodedata.normalize("NFC", folded)
-        if folded.startswith(("a", "the ")):
-            folded = _ARTICLE.sub("", folded, count=1) if _ARTICLE.match(folded) else folded
-        return folded or None
+        text = folded(seen)
+        if text.startswith(("a", "the ")):
+            text = _ARTICLE.sub("", text, count=1) if _ARTICLE.match(text) else text
+        return text or None
 
     def compare(self, given: str, gold: str, terms: Terms) -> Outcome:
         """Equal if the same text."""
@@ -52,13 +49,13 @@ class Boolean(AnswerKind[str]):
         seen = visible(text)
         if seen is None:
             return None
-        folded = plain(seen).casefold()
-        if folded in _TRUTH:
-            return _TRUTH[folded]
-        first = _FIRST_WORD.match(folded)
+        text = folded(seen)
+        if text in _TRUTH:
+            return _TRUTH[text]
+        first = _FIRST_WORD.match(text)
         if first is None or first[1] not in _TRUTH:
             return None
-        said = {_TRUTH[word] for word in _WORDS.findall(folded) if word in _TRUTH}
+        said = {_TRUTH[word] for word in _WORDS.findall(text) if word in _TRUTH}
         return said.pop() if len(said) == 1 else None
 
     def compare(self, given: str, gold: str, terms: Terms) -> Outcome:

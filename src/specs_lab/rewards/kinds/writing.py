@@ -7,6 +7,7 @@ letter a Latin one.
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from specs_lab.rewards.text import hides, strip
 
@@ -60,3 +61,19 @@ def plain(text: str, punctuation: str = _PUNCTUATION) -> str:
     """Without wrappers, without decoration and punctuation at the ends, single spaces."""
     text = " ".join(unwrapped(text).split())
     return text.strip(_DECORATION).rstrip(punctuation + _DECORATION)
+
+
+def folded(text: str) -> str:
+    """The text as :func:`plain` has it, in lower case; accents composed.
+
+    A character that merely becomes an ASCII letter by that (a long s, the sign for kelvin) stays what it is.
+    """
+    text = plain(text)
+    if text.isascii():
+        return text.lower()
+    return "".join(_lower(character) for character in unicodedata.normalize("NFC", text))
+
+
+def _lower(character: str) -> str:
+    lower = character.lower()
+    return character if lower.isascii() and not character.isascii() else lower

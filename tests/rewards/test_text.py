@@ -16,7 +16,8 @@ DEFAULT_IGNORABLE = [
 ]  # fmt: skip
 IGNORABLE = [chr(code) for first, last in DEFAULT_IGNORABLE for code in range(first, last + 1)]
 DIRECTION = [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
-SPACES = [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()]
+CONTROLS = [chr(code) for code in (*range(9), *range(0x0E, 0x20), *range(0x7F, 0xA0)) if code != 0x85]
+SPACES = [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace() and chr(code) not in CONTROLS]
 ENDS = ["\u200b", "\ufeff", "\u00ad", "\u200e", "\u200f", "\u2060", "\ufe0f"]
 TEXTS = st.text(st.sampled_from(["a", "7", "\u00e9", "\u0301", " ", "\n", "\u00a0", *ENDS, *DIRECTION[:2]]), max_size=8)
 
@@ -36,6 +37,10 @@ def test_white_space_shows_nothing_and_is_not_hidden():
         assert blank(space)
         assert strip(f"{space}7{space}") == "7"
         assert not hides(f"4{space}2")
+
+
+def test_control_characters_show_nothing_and_are_hidden_in_an_answer():
+    assert [control for control in CONTROLS if not (blank(control) and hides(f"4{control}2"))] == []
 
 
 @pytest.mark.parametrize("invisible", ENDS)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specs_lab.rewards.units import PERCENT, PROPORTION, Unit, _names, generic, read_unit
+from specs_lab.rewards.units import PERCENT, PROPORTION, Unit, _names, declared_unit, generic, read_unit
 
 ENTRIES = list(_names())
 SINGLE = sorted({name for name, *_ in ENTRIES if name.isalpha()})
@@ -52,6 +52,12 @@ def test_every_name_of_the_table_is_read_as_what_it_says():
         ("\u00b5m", "nm", 1000),
         ("kilometres", "meters", 1000),
         ("micrometer", "\u03bcm", 1),
+        ("nanometre", "nm", 1),
+        ("milligrams", "mg", 1),
+        ("centigram", "cg", 1),
+        ("decimeter", "dm", 1),
+        ("megahertz", "MHz", 1),
+        ("gigawatts", "GW", 1),
         ("inch", "cm", Fraction("2.54")),
         ("in", "inches", 1),
         ("foot", "in", 12),
@@ -143,8 +149,11 @@ def test_a_unit_has_many_spellings(text: str, same: str):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "cat", "apples", "x", "M", "k", "MM", "1s", "2", "/", "m/", "/m", "m/s/s/s", "m^4", "m^0", "m^", "^2"]
-    + ["m+s", "m-", "cm cat", "square", "square cat", "per", "per hour", "m" * 41, "m\u2074", "pc", "\u043c", "\u0441m"],
+    [
+        *("", " ", "cat", "apples", "x", "M", "k", "MM", "1s", "2", "/", "m/", "/m", "m/s/s/s", "m^4", "m^0", "m^"),
+        *("^2", "m+s", "m-", "cm cat", "square", "square cat", "per", "per hour", "m" * 41, "m\u2074", "pc"),
+        *("\u043c", "\u0441m"),
+    ],
 )
 def test_what_is_no_unit_is_none(text: str):
     assert read_unit(text) is None
@@ -153,6 +162,12 @@ def test_what_is_no_unit_is_none(text: str):
 def test_a_unit_of_forty_characters_is_read_and_a_longer_one_is_not():
     assert read_unit(" ".join(["m"] * 20)) == Unit((("length", 20),), Fraction(1))
     assert read_unit(" ".join(["m"] * 20) + " m") is None
+
+
+def test_a_declared_unit_that_is_in_no_table_measures_nothing_but_itself():
+    assert declared_unit("cm") == read_unit("cm")
+    assert declared_unit("apples").dimension not in {read_unit(name).dimension for name in SINGLE}
+    assert declared_unit("apples").dimension != declared_unit("pears").dimension
 
 
 def test_units_that_are_pure_numbers():

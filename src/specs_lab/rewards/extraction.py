@@ -76,7 +76,8 @@ def answer_in(prediction: str, strict: str | None = None) -> str | None:
         strict: Name of a format (:data:`specs_lab.rewards.format.FORMATS`): only its place for the answer counts.
     """
     if strict is not None:
-        return answer_of(prediction, strict)
+        answer = answer_of(prediction, strict)
+        return None if answer is None else extract(answer) or answer
     found = find(prediction)
     if found is not None:
         return found.answer
@@ -93,9 +94,14 @@ def _outermost(response: str) -> Found | None:
 
 def _stated(response: str) -> Found | None:
     """The last statement of the strongest form."""
-    for form in _FORMS:
-        if found := form(response):
-            return found
+    if found := _last_section(response):
+        return found
+    # What comes before an answer section that breaks off is not the answer: the response was about to give another.
+    begun = max(response.rfind(tag) for tag in _UNFINISHED)
+    rest = response[begun:] if begun > 0 else response
+    for form in _WEAKER_FORMS:
+        if found := form(rest):
+            return Found(found.answer, found.start + max(begun, 0))
     return None
 
 
@@ -153,7 +159,7 @@ def _announced(response: str) -> Found | None:
     return _found(rest[: stop.start() if stop else len(rest)], last.start())
 
 
-_FORMS: tuple[Callable[[str], Found | None], ...] = (_last_section, _last_box, _after_hashes, _announced)
+_WEAKER_FORMS: tuple[Callable[[str], Found | None], ...] = (_last_box, _after_hashes, _announced)
 
 
 def _whatever_follows(response: str, after: int) -> Found | None:

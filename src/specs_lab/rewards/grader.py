@@ -102,10 +102,12 @@ def read_gold(gold: str, kind: str | None = None, terms: Terms = _NO_TERMS) -> G
     """
     if "\\boxed" in gold or "<answer>" in gold:  # as some datasets write it
         gold = extract(gold) or gold
-    name = infer_kind(gold, terms.choices) if kind is None else canonical_kind(kind)
+    name = infer_kind(gold, terms.choices, terms.unit) if kind is None else canonical_kind(kind)
     if kind is None and terms.precision is not None and name in ("integer", "fraction"):
         name = "number"  # who says how many decimals count expects some
     rules = KINDS.get(name)
+    if name == "box" and terms.precision is not None and terms.precision > 1:
+        raise UserError([Fault("precision", f"no overlap (IoU) is {terms.precision}", "give a share between 0 and 1")])
     form = rules.read_gold(gold, terms)
     if form is None:
         among = f" among the {len(terms.choices)} choices" if terms.choices else ""
@@ -170,7 +172,13 @@ def grade_many(
     computer algebra system or a judge must compare is sent off together.
     """
     count = len(predictions)
-    columns = [golds, *(column or [None] * count for column in (kinds, choices, precisions, units, questions, strict))]
+    columns = [
+        golds,
+        *(
+            [None] * count if column is None else column
+            for column in (kinds, choices, precisions, units, questions, strict)
+        ),
+    ]
     if any(len(column) != count for column in columns):
         raise ValueError(f"{count} predictions need as many gold answers, and as many of whatever else is given")
     plain = choices is None and precisions is None and units is None and questions is None
@@ -243,7 +251,10 @@ def _judge(waiting: Sequence[_Asked], judge: Judge | None) -> list[Outcome]:
         for one in waiting
         if isinstance(one.question, ForJudge)
     ]
+    values = judge(asked)
+    if len(values) != len(asked) or not all(0 <= value <= 1 for value in values):
+        raise ValueError(f"a judge must give each answer a value in [0, 1], not {values}")
     return [
         Outcome(value >= judge.threshold, f"judged {value:g}, at least {judge.threshold:g} is wanted", value)
-        for value in judge(asked)
+        for value in values
     ]

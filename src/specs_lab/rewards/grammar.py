@@ -135,11 +135,6 @@ def _content(box: Box | None) -> str | None:
     return None if blank(shown) else content
 
 
-def _shows(trimmed: str) -> bool:
-    """The same as ``not blank``, mostly without a look at all of the text, which must not begin with white space."""
-    return bool(trimmed) if trimmed.isascii() else not (blank(trimmed[0]) and blank(trimmed))
-
-
 @dataclass(frozen=True)
 class Format:
     r"""A form that responses can have.
@@ -189,7 +184,7 @@ class Format:
         if stretches is None:
             return None
         outside, said = stretches[::2], [strip(stretch) for stretch in stretches[1::2]]
-        if not all(map(_shows, said)):
+        if any(map(blank, said)):
             return None
         if self.boxed:
             prose = outside.pop()
@@ -246,7 +241,7 @@ class Format:
         if not start <= opened < closed:
             return None
         answer = strip(text[opened + len(opening) : closed])
-        return answer if _shows(answer) else None
+        return answer if not blank(answer) else None
 
     def _end_of_reasoning(self, text: str) -> int | None:
         """Index behind the last tag that belongs to reasoning, 0 if there is none; None if that one opens a section."""

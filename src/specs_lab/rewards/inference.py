@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 from specs_lab.rewards.kinds.base import KINDS, Terms
-from specs_lab.rewards.kinds.writing import folded, formula, plain
+from specs_lab.rewards.kinds.writing import folded, formula, plain, unwrapped
 from specs_lab.rewards.notation import read_expression, read_relation
 from specs_lab.rewards.quantities import read_quantity, read_ratio
 
@@ -30,11 +30,13 @@ ALIASES = {
 _TRUTH = frozenset({"yes", "no", "true", "false"})
 _OPTION = re.compile(r"\(?[A-J]\)?\.?")
 _TIME = re.compile(r"[0-9]{1,2}:[0-5][0-9](?::[0-5][0-9])?")
-_RANGE = re.compile(r"[<>\u2264\u2265\u222a\u221e]|\\(?:cup|infty|leq?|geq?|lt|gt)\b|^\s*(?:\[.*\)|\(.*\])\s*$")
+_RANGE = re.compile(
+    r"[<>\u2264\u2265\u222a\u221e]|\\(?:cup|infty|leq?|geq?|lt|gt)\b|\[[^\[\]()]*,[^\[\]()]*\)|\([^\[\]()]*,[^\[\]()]*\]"
+)
 _SET = re.compile(r"\s*\$?\s*(?:\\left)?\\?\{.*\}\s*\$?\s*|\s*\$?\\(?:emptyset|varnothing)\$?\s*", re.DOTALL)
 _MATRIX = re.compile(r"\\begin\s*\{|^\s*\$?\s*\[\s*\[")
 _MATHS = re.compile(
-    r"\\[A-Za-z]+|\^|[0-9]\s?[a-z]\b|\b(?:sqrt|sin|cos|tan|log|ln|exp)\s?\(|\bpi\b|[a-z]\s?[-+*/]\s?[a-z0-9]\b|[0-9]\s?[-+*/]\s?[a-z]\b",
+    r"\\[A-Za-z]+|[\^\u03c0\u221a\u00b2\u00b3\u2074-\u2079]|(?<![A-Za-z])[A-Za-z0-9]!|[0-9]\s?[a-z]\b|\b(?:sqrt|sin|cos|tan|log|ln|exp)\s?\(|\bpi\b|[a-z]\s?[-+*/]\s?[a-z0-9]\b|[0-9]\s?[-+*/]\s?[a-z]\b",
     re.IGNORECASE,
 )
 _ONLY_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\s*\{[^{}]*\}")
@@ -55,7 +57,7 @@ def canonical_kind(name: str) -> str:
 
 
 @lru_cache(maxsize=65536)
-def infer_kind(gold: str, choices: tuple[str, ...] = ()) -> str:
+def infer_kind(gold: str, choices: tuple[str, ...] = (), unit: str | None = None) -> str:
     """The most specific type that a gold answer can be read as.
 
     Never ``open``, ``box`` or ``point``: nothing in the text of an answer tells them from others. A lower-case letter
@@ -64,24 +66,26 @@ def infer_kind(gold: str, choices: tuple[str, ...] = ()) -> str:
     Args:
         gold: The gold answer.
         choices: The texts of the options, if there are any.
+        unit: The unit that is declared, if one is.
     """
     terms = Terms(choices=choices)
-    text = gold.strip()
+    seen = formula(gold)
+    text = gold.strip() if seen is None else seen
     if choices and _reads("choice", text, terms):
         return "choice"
     if folded(text) in _TRUTH:
         return "boolean"
-    return _number(text) or _structure(text) or _formula(text) or _words(text)
+    return _number(text, unit) or _structure(text) or _formula(text) or _words(text)
 
 
 def _reads(name: str, text: str, terms: Terms | None = None) -> bool:
     return KINDS.get(name).read_gold(text, terms or Terms()) is not None
 
 
-def _number(text: str) -> str | None:
-    if _reads("integer", text):
+def _number(text: str, unit: str | None) -> str | None:
+    if _reads("integer", text, Terms(unit=unit)):
         return "integer"
-    quantity = read_quantity(text)
+    quantity = read_quantity(text, unit)
     if quantity is not None:
         return "fraction" if quantity.fraction else "number"
     ratio = read_ratio(text)
@@ -115,6 +119,6 @@ def _words(text: str) -> str:
         return "choice"
     if _LETTERS.fullmatch(text):
         return "list"
-    items = _SEPARATOR.split(plain(text).strip("()[]"))
+    items = _SEPARATOR.split(unwrapped(text).strip("()[] "))
     short = len(items) > 1 and all(item.strip() and len(item.split()) <= _LONGEST_ITEM for item in items)
     return "list" if short and _reads("list", text) else "word"

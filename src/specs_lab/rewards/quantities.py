@@ -17,19 +17,19 @@ LONGEST = 400
 
 _LARGEST_EXPONENT = 300
 _MONEY = re.compile(r"\s*(?P<minus>-?)\s*\\?(?P<sign>[$\u20ac\u00a3\u00a5])\s*(?=[0-9.])")
-_TEX_SPACE = re.compile(r"\\[,;:! ]|~|\{,\}(?=[0-9]{3})")
+_FENCE = re.compile(r"\\(?:left|right)\s?(?=[\[\](){}|.])")
+_THOUSANDS = re.compile(r"(?<=[0-9])(?:\\[,!]|\{,\}|~)(?=[0-9]{3}(?![0-9]))")
+_TEX_SPACE = re.compile(r"\\[,;:! ]|~")
+_MONEY_BEHIND = re.compile(r"(?<=[0-9.])\s?\\?\$\s?\.?$")
 _TEX_SIGNS = (
     ("\\dfrac", "\\frac"),
     ("\\tfrac", "\\frac"),
     ("\\cfrac", "\\frac"),
     ("\\displaystyle", ""),
-    ("\\left", ""),
-    ("\\right", ""),
     ("\\%", "%"),
     ("\\$", "$"),
-    ("\\times", "*"),
-    ("\\cdot", "*"),
-    ("\u00d7", "*"),
+    ("\\times", "\u00d7"),
+    ("\\cdot", "\u00d7"),
     ("^{\\circ}", " deg"),
     ("^\\circ", " deg"),
     ("\\circ", " deg"),
@@ -39,10 +39,12 @@ _TEX_SIGNS = (
     ("\u00b0 ", "\u00b0"),
 )
 _ASSIGNED = re.compile(r"\s*[A-Za-z](?:_(?:\w|\{\w+\}))?\s*=\s*")
-_UNSIGNED = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+_UNSIGNED = r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _SIGNED = rf"[+-]?\s?{_UNSIGNED}"
 _IN_BRACES = rf"\{{\s*(?:{_SIGNED})\s*\}}"
-_POWER_OF_TEN = r"[eE](?P<e>[+-]?[0-9]+)|\s*\*\s*10\s*\^\s*(?:\{\s*(?P<braced>[+-]?[0-9]+)\s*\}|(?P<bare>[+-]?[0-9]+))"
+_POWER_OF_TEN = (
+    r"[eE](?P<e>[+-]?[0-9]+)|\s*[*\u00d7]\s*10\s*\^\s*(?:\{\s*(?P<braced>[+-]?[0-9]+)\s*\}|(?P<bare>[+-]?[0-9]+))"
+)
 _FORMS = (
     rf"\\frac\s*(?P<top>{_IN_BRACES}|[0-9])\s*(?P<under>{_IN_BRACES}|[0-9])",
     r"(?P<whole>[0-9]+)\s?\\frac\s*(?P<mtop>\{\s*[0-9]+\s*\}|[0-9])\s*(?P<munder>\{\s*[0-9]+\s*\}|[0-9])",
@@ -60,7 +62,10 @@ _ONES = {
 _TENS = {
     "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90,
 }  # fmt: skip
-_WORDS = {**_ONES, **_TENS, "hundred": 100, "a hundred": 100, "one hundred": 100}
+_WORDS = {**_ONES, **_TENS, "hundred": 100}
+_WORDED = re.compile(
+    r"(?P<minus>(?:minus|negative) )?(?:(?:a|one) (?=hundred$))?(?P<first>[a-z]+)(?:[- ](?P<second>[a-z]+))?"
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,9 @@ def read_quantity(text: str, unit_name: str | None = None) -> Quantity | None:
     seen = visible(text)
     if seen is None or len(seen) > LONGEST:
         return None
-    money, seen = _money_before(seen)
+    money, seen = _money(_inside_dollars(seen))
+    if seen.count("$") == 2:  # mathematics mode around a part of it
+        seen = seen.replace("$", "")
     text = plain(_without_tex(seen), ".,;:")
     if assigned := _ASSIGNED.match(text):
         text = text[assigned.end() :]
@@ -120,29 +127,32 @@ def read_ratio(text: str) -> tuple[Fraction, ...] | None:
 def _without_tex(text: str) -> str:
     text = text.replace("\u2212", "-")
     if "\\" in text or "~" in text or "{" in text or not text.isascii():
-        text = _TEX_SPACE.sub("", text) if "\\ " not in text else _TEX_SPACE.sub(" ", text)
+        text = _TEX_SPACE.sub(" ", _THOUSANDS.sub("", _FENCE.sub("", text)))
         for written, meant in _TEX_SIGNS:
             text = text.replace(written, meant)
     return text
 
 
-def _money_before(text: str) -> tuple[str, str]:
-    """The sign of a currency before a number, if there is one, and the text without it.
+def _inside_dollars(text: str) -> str:
+    """Without marks of mathematics mode around all of it."""
+    whole = len(text) > 2 and text[0] == text[-1] == "$" and text[-2] != "\\"
+    return text[1:-1].strip() if whole else text
 
-    A lone ``$`` that another one closes is no currency but mathematics mode.
-    """
-    match = _MONEY.match(text)
-    if match is None or (match["sign"] == "$" and text.count("$") > 1):
-        return "", text
-    return match["sign"], match["minus"] + text[match.end() :]
+
+def _money(text: str) -> tuple[str, str]:
+    """The sign of a currency before or behind a number, if there is one, and the text without it."""
+    before, behind = _MONEY.match(text), _MONEY_BEHIND.search(text)
+    if before is not None and not (before["sign"] == "$" and text.count("$") > 1):
+        return before["sign"], before["minus"] + text[before.end() :]
+    if behind is not None and text.count("$") == 1:
+        return "$", text[: behind.start()]
+    return "", text
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
     if match["number"]:
-        exponent = int((match["e"] or match["braced"] or match["bare"] or "0")[: len(str(_LARGEST_EXPONENT)) + 3])
-        if abs(exponent) > _LARGEST_EXPONENT:
-            return None
-        return _decimal(match["number"]) * Fraction(10) ** exponent
+        exponent = int(match["e"] or match["braced"] or match["bare"] or 0)
+        return _decimal(match["number"]) * Fraction(10) ** exponent if abs(exponent) <= _LARGEST_EXPONENT else None
     if match["over"]:
         return _ratio(match["over"], match["below"])
     whole = match["whole"] or match["swhole"]
@@ -163,14 +173,13 @@ def _ratio(top: str, under: str) -> Fraction | None:
 
 def _unit(rest: str, money: str, declared: str | None) -> tuple[Unit | None] | None:
     """The unit, in a tuple as it may be none; None if what follows the number is no unit."""
-    rest = rest.strip(" ").rstrip("$").strip()
-    if not rest:
+    if rest[:1].isdigit():
+        return None
+    if not rest or generic(rest):
         return (read_unit(money) if money else None,)
-    if declared is not None and _same_word(rest, declared):
-        return (declared_unit(declared),)
-    if generic(rest):
-        return (None,)
     unit = read_unit(rest)
+    if unit is None and declared is not None and _same_word(rest, declared):
+        unit = declared_unit(declared)
     return None if unit is None or money else (unit,)
 
 
@@ -180,8 +189,12 @@ def _same_word(first: str, second: str) -> bool:
 
 
 def _in_words(text: str) -> Quantity | None:
-    words = folded(text).replace("-", " ").split()
-    if len(words) == 2 and words[0] in _TENS and 1 <= _ONES.get(words[1], 0) <= 9:
-        return Quantity(Fraction(_TENS[words[0]] + _ONES[words[1]]))
-    value = _WORDS.get(" ".join(words))
-    return None if value is None else Quantity(Fraction(value))
+    match = _WORDED.fullmatch(folded(text))
+    if match is None:
+        return None
+    tens, ones = _TENS.get(match["first"]), _ONES.get(match["second"] or "zero", -1)
+    if match["second"] is None:
+        value = _WORDS.get(match["first"])
+    else:
+        value = tens + ones if tens is not None and 1 <= ones <= 9 else None
+    return None if value is None else Quantity(Fraction(-value if match["minus"] else value))

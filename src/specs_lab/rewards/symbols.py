@@ -137,7 +137,7 @@ _TOKEN = re.compile(
 )
 _NAME = r"[A-Za-z0-9][A-Za-z0-9+\-]{0,11}"
 _SUBSCRIPT = re.compile(
-    rf"\s*_\s*(?: (?P<bare>[A-Za-z](?![A-Za-z]{{2}})|[0-9]+) | \{{\s*(?P<braced>{_NAME})\s*\}}"
+    rf"\s*_\s*(?: (?P<bare>[A-Za-z](?![A-Za-z]{{2}})|[0-9]{{1,9}}(?![0-9])) | \{{\s*(?P<braced>{_NAME})\s*\}}"
     rf" | (?P<open>\{{)?\s*\\(?:text|mathrm)\s*\{{\s*(?P<text>{_NAME})\s*\}}\s*(?(open)\}}) )",
     re.VERBOSE | re.ASCII,
 )

@@ -94,8 +94,9 @@ _PRODUCTS = {
 }  # fmt: skip
 _GENERIC = frozenset({"unit", "units", "square units", "square unit", "sq units", "cubic units", "cubic unit"})
 _POWERS = {"square": 2, "sq": 2, "cubic": 3}
-_NAME = "[A-Za-z\u00b5\u03bc\u03a9]+|[$%\u00b0\u00a2\u20ac\u00a3\u00a5]+[A-Za-z]?"
-_FACTOR = re.compile(rf"({_NAME})(?:\^?\{{?(-?[1-3])\}}?|([\u00b2\u00b3]))?")
+_WORD = "[A-Za-z\u00b5\u03bc\u03a9]+"
+_SYMBOL = "[$%\u00b0\u00a2\u20ac\u00a3\u00a5]+[A-Za-z]?"
+_FACTOR = re.compile(rf"({_WORD})(?:\^\{{?(-?[1-3])\}}?|(-[1-3]|[23])|([\u00b2\u00b3]))?|({_SYMBOL})")
 _LONGEST = 40
 
 
@@ -143,8 +144,8 @@ def read_unit(text: str) -> Unit | None:
 
 
 def declared_unit(text: str) -> Unit:
-    """The unit that a problem declares; one that is not in the table ("apples") measures nothing but itself."""
-    return read_unit(text) or Unit(((text, 1),), Fraction(1))
+    """The unit that a problem declares; what is in no table ("apples") measures itself."""
+    return read_unit(text) or Unit(((f"unit {text}", 1),), Fraction(1))
 
 
 def generic(text: str) -> bool:
@@ -162,10 +163,11 @@ def _product(text: str) -> Unit | None:
     unit = PROPORTION
     for part in re.split(r"\s*[*\u00b7]\s*|\s+", text):
         match = _FACTOR.fullmatch(part)
-        factor = _single(match[1]) if match else None
+        factor = _single(match[1] or match[5]) if match else None
         if match is None or factor is None:
             return None
-        exponent = int(match[2]) if match[2] else {"\u00b2": 2, "\u00b3": 3}.get(match[3], 1)
+        written = match[2] or match[3]
+        exponent = int(written) if written else {"\u00b2": 2, "\u00b3": 3}.get(match[4], 1)
         unit = _times(unit, _power(factor, exponent))
     return unit
 

@@ -23,10 +23,13 @@ def letters(text: str, choices: tuple[str, ...] = ()) -> str | None:
 
 @pytest.mark.parametrize(
     "text",
-    ["B", "b", "(B)", "(b)", "B.", "B)", "B:", "b)", "B. 5", "B) 5", "(B) 5", "B: right", "B right", "B, ", "B!", "B?"]
-    + ["Option B", "option (b)", "Choice B", "Options B", "Answer B", "OPTION B.", "option B: right", "\uff22", "\uff08B\uff09"]
-    + ["\\boxed{B}", "\\text{(B)}", "\\textbf{B}", "$B$", "\\(B\\)", "\\mathrm{B}", "**B**", "**B.** 5", "**B**. 5", "`B`"]
-    + ['"B"', "'B'", " \u200bB\n", "B. Vitamin C", "B. 5 and 7", "\\textbf{(B) }5", "B.\n5", "B.5", "$\\boxed{\\text{(B)}}$"],
+    [
+        *("B", "b", "(B)", "(b)", "B.", "B)", "B:", "b)", "B. 5", "B) 5", "(B) 5", "B: right", "B right", "B, "),
+        *("B!", "Option B", "option (b)", "Choice B", "Options B", "Answer B", "OPTION B."),
+        *("option B: right", "\uff22", "\uff08B\uff09", "\\boxed{B}", "\\text{(B)}", "\\textbf{B}", "$B$"),
+        *("\\(B\\)", "\\mathrm{B}", "**B**", "**B.** 5", "**B**. 5", "`B`", '"B"', "'B'", " \u200bB\n"),
+        *("B. Vitamin C", "B. 5 and 7", "\\textbf{(B) }5", "B.\n5", "B.5", "$\\boxed{\\text{(B)}}$"),
+    ],
 )
 def test_a_letter_is_read_in_any_spelling(text: str):
     assert letters(text) == "B"
@@ -34,25 +37,33 @@ def test_a_letter_is_read_in_any_spelling(text: str):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", ".", "()", "5", "BB", "bb", "Bee", "B2", "\u0412", "\u0392", "\u212c", "B\u200b.", "B\u202e", "cab", "ab"]
-    + ["a right angle", "a cat", "I am sure", "A cat", "the B", "not B", "neither B nor C", "maybe B", "5 B", "Optional"]
-    + ["B or C", "either B or C", "B. or C.", "B. C", "(B) or (C)", "B) up C) down", "B up C right"]
-    + ["A:B", "B: C", "B.C", "e.g. this", "i.e. B", "a.m.", "A. B", "Option B or C", "It could be B, C, or D"],
+    [
+        *("", " ", ".", "()", "5", "BB", "bb", "Bee", "B2", "\u0412", "\u0392", "\u212c", "B\u200b.", "B\u202e"),
+        *("cab", "ab", "a right angle", "a cat", "I am sure", "A cat", "the B", "not B", "neither B nor C"),
+        *("maybe B", "5 B", "Optional", "B or C", "either B or C", "B. or C.", "B. C", "(B) or (C)"),
+        *("B) up C) down", "B up C right", "A:B", "B: C", "B.C", "e.g. this", "i.e. B", "A. B", "Option B or C"),
+        *("It could be B, C, or D",),
+    ],
 )
 def test_what_names_no_option_or_several_at_choice_is_none(text: str):
     assert letters(text) is None
 
 
-@pytest.mark.parametrize("text", ["B or c", "B or b", "B, or maybe c", "B is wrong", "B is not right", "B isn't it", "B? No"])
+@pytest.mark.parametrize(
+    "text", ["B or c", "B or b", "B, or maybe c", "B is wrong", "B is not right", "B isn't it", "B? No"]
+)
 def test_a_letter_that_is_doubted_or_denied_is_none(text: str):
     assert letters(text) is None
 
 
 @pytest.mark.parametrize(
     ("text", "named"),
-    [("A, C", "AC"), ("AC", "AC"), ("A and C", "AC"), ("c, a", "AC"), ("A & C", "AC"), ("A/C", "AC"), ("A C", "AC"), ("A (C)", "AC")]
-    + [("(A)(C)", "AC"), ("(A), (C)", "AC"), ("A; C; E", "ACE"), ("A, C, and E", "ACE"), ("\\boxed{A, C}", "AC")]
-    + [("Options A and C", "AC"), ("ABCDE", "ABCDE"), ("A, C.", "AC"), ("**A, C**", "AC"), ("A,C", "AC")],
+    [
+        *(("A, C", "AC"), ("AC", "AC"), ("A and C", "AC"), ("c, a", "AC"), ("A & C", "AC"), ("A/C", "AC")),
+        *(("A C", "AC"), ("A (C)", "AC"), ("(A)(C)", "AC"), ("(A), (C)", "AC"), ("A; C; E", "ACE")),
+        *(("A, C, and E", "ACE"), ("\\boxed{A, C}", "AC"), ("Options A and C", "AC"), ("ABCDE", "ABCDE")),
+        *(("A, C.", "AC"), ("**A, C**", "AC"), ("A,C", "AC")),
+    ],
 )
 def test_several_letters_are_a_set(text: str, named: str):
     assert letters(text) == named

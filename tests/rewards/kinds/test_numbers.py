@@ -1,4 +1,4 @@
-"""Numbers are compared by exact value, in the unit of the problem; other dimensions, moneys and near misses are wrong."""
+"""Numbers are compared by exact value, in the unit of the problem; another dimension or money is wrong."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -15,9 +15,11 @@ from specs_lab.rewards.units import read_unit
 @pytest.mark.parametrize("gold", ["14", "14.0", "+14", "014", "14.", "1.4e1", "fourteen", "$14$", "x = 14"])
 @pytest.mark.parametrize(
     "text",
-    ["14", "14.0", "14.", "14.000", "+14", "0014", "1.4e1", "140e-1", "1.4\\times 10^{1}", "1.4 \u00d7 10^1", "Fourteen"]
-    + ["$14$", "\\boxed{14}", "\\text{14}", "**14**", "`14`", '"14"', "\\(14\\)", "\uff11\uff14", "14;", "\u200b14", "x=14"]
-    + ["14 units", "14 cm", "14^\\circ", "$14", "14%", "The answer is 14."],
+    [
+        *("14", "14.0", "14.", "14.000", "+14", "0014", "1.4e1", "140e-1", "1.4\\times 10^{1}", "1.4 \u00d7 10^1"),
+        *("Fourteen", "$14$", "\\boxed{14}", "\\text{14}", "**14**", "`14`", '"14"', "\\(14\\)", "\uff11\uff14"),
+        *("14;", "\u200b14", "x=14", "14 units", "14 cm", "14^\\circ", "$14", "14%", "The answer is 14."),
+    ],
 )
 def test_an_integer_is_right_in_any_spelling(text: str, gold: str):
     assert grade(text, gold, "integer").correct
@@ -25,24 +27,31 @@ def test_an_integer_is_right_in_any_spelling(text: str, gold: str):
 
 @pytest.mark.parametrize(
     "text",
-    ["-14", "41", "114", "1.4", "14.5", "14.01", "28/2", "\\frac{28}{2}", "13 2/2", "14 or 15", "14 15", "1 4", "1,4"]
-    + ["14!", "14\u00b2", "\u0661\u0664", "1\u200b4", "\u202e14", "14,0", "14..", "1.4e2", "1.4e1.0", "forty", "0x0e", "14:1"]
-    + ["7*2", "7+7", "14 apples", "14 x", "fourteen apples", "\\sqrt{196}", "14-", "--14", "", "x", "about 14", "1.4e999"],
+    [
+        *("-14", "41", "114", "1.4", "14.5", "14.01", "28/2", "\\frac{28}{2}", "13 2/2", "14 or 15", "14 15"),
+        *("1 4", "1,4", "14!", "14\u00b2", "\u0661\u0664", "1\u200b4", "\u202e14", "14,0", "1.4e2", "1.4e1.0"),
+        *("forty", "0x0e", "14:1", "7*2", "7+7", "14 apples", "14 x", "fourteen apples", "\\sqrt{196}", "14-"),
+        *("--14", "", "x", "about 14", "1.4e999"),
+    ],
 )
 def test_what_is_no_such_integer_is_wrong(text: str):
     assert not grade(text, "14", "integer").correct
 
 
-@pytest.mark.parametrize(("text", "gold"), [("-0", "0"), ("0", "-0"), ("0.0", "0"), ("000", "0"), ("zero", "0"), ("0e5", "0")])
+@pytest.mark.parametrize(
+    ("text", "gold"), [("-0", "0"), ("0", "-0"), ("0.0", "0"), ("000", "0"), ("zero", "0"), ("0e5", "0")]
+)
 def test_zero_has_no_sign(text: str, gold: str):
     assert grade(text, gold, "integer").correct
 
 
 @pytest.mark.parametrize(
     ("text", "gold", "correct"),
-    [("1,234", "1234", True), ("1,234,567.0", "1234567", True), ("-1,234", "-1234", True), ("12,34", "1234", False)]
-    + [("1,2345", "12345", False), ("1,234", "1.234", False), ("0,125", "125", False), ("1 234", "1234", False)]
-    + [("1,2341", "1234", False), ("1.234", "1234", False)],
+    [
+        *(("1,234", "1234", True), ("1,234,567.0", "1234567", True), ("-1,234", "-1234", True)),
+        *(("12,34", "1234", False), ("1,2345", "12345", False), ("1,234", "1.234", False), ("0,125", "125", False)),
+        *(("1 234", "1234", False), ("1,2341", "1234", False), ("1.234", "1234", False)),
+    ],
 )
 def test_separators_of_thousands_stand_between_groups_of_three(text: str, gold: str, correct: bool):
     assert grade(text, gold).correct is correct
@@ -65,15 +74,20 @@ def test_integers_are_equal_if_their_difference_is_zero(gold: int, difference: i
 @pytest.mark.parametrize("gold", ["0.75", "3/4", "\\frac{3}{4}", ".75"])
 @pytest.mark.parametrize(
     "text",
-    ["0.75", ".75", "0.750", "3/4", "6/8", "\\frac{3}{4}", "\\frac34", "\\dfrac{3}{4}", "\\frac{6}8", "7.5e-1", "75e-2"]
-    + ["7.5 \\times 10^{-1}", "1.5/2", "-3/-4", "+0.75", "$\\frac{3}{4}$", "0.75 cm", "x=0.75"],
+    [
+        *("0.75", ".75", "0.750", "3/4", "6/8", "\\frac{3}{4}", "\\frac34", "\\dfrac{3}{4}", "\\frac{6}8"),
+        *("7.5e-1", "75e-2", "7.5 \\times 10^{-1}", "1.5/2", "-3/-4", "+0.75", "$\\frac{3}{4}$", "0.75 cm"),
+        *("x=0.75",),
+    ],
 )
 def test_a_rational_number_is_right_in_any_notation(text: str, gold: str, kind: str):
     assert grade(text, gold, kind).correct
 
 
 @pytest.mark.parametrize("kind", ["number", "fraction"])
-@pytest.mark.parametrize("text", ["0.7500001", "0.75000000000000000001", "4/3", "-3/4", "3/40", "0.57", "3 4", "3/4 1", "1 3/4"])
+@pytest.mark.parametrize(
+    "text", ["0.7500001", "0.75000000000000000001", "4/3", "-3/4", "3/40", "0.57", "3 4", "3/4 1", "1 3/4"]
+)
 def test_a_near_miss_is_wrong(text: str, kind: str):
     assert not grade(text, "3/4", kind).correct
 
@@ -85,14 +99,18 @@ def test_a_mixed_number_is_a_sum(text: str):
     assert not grade(text, "13/4", "fraction").correct
 
 
-@pytest.mark.parametrize(("text", "correct"), [("3:4", True), ("6:8", True), ("3 to 4", True), ("4:3", False), ("3:0", False)])
+@pytest.mark.parametrize(
+    ("text", "correct"), [("3:4", True), ("6:8", True), ("3 to 4", True), ("4:3", False), ("3:0", False)]
+)
 def test_a_fraction_may_be_written_as_a_ratio_but_a_number_may_not(text: str, correct: bool):
     assert grade(text, "3/4", "fraction").correct is correct
     assert not grade(text, "3/4", "number").correct
     assert not grade(f"{text}:5", "3/4", "fraction").correct
 
 
-@pytest.mark.parametrize(("gold", "kind"), [("1/0", "number"), ("\\frac{1}{0}", "fraction"), ("x", "number"), ("", "integer")])
+@pytest.mark.parametrize(
+    ("gold", "kind"), [("1/0", "number"), ("\\frac{1}{0}", "fraction"), ("x", "number"), ("", "integer")]
+)
 def test_a_gold_answer_that_is_no_number_is_a_data_error(gold: str, kind: str):
     with pytest.raises(UserError, match=f"type '{kind}'"):
         grade("1", gold, kind)
@@ -110,12 +128,19 @@ def test_a_gold_answer_that_is_not_written_as_an_integer_is_a_data_error(gold: s
     [
         (0, "3", ["3", "2.5", "3.5", "7/2", "3.4999"], ["2.49", "3.51", "3.5000001", "4"]),
         (1, "3.1", ["3.1", "3.05", "3.15", "3.149"], ["3.16", "3.04", "3.150000001", "3"]),
-        (2, "3.14", ["3.14", "3.135", "3.145", "3.14159", "22/7"], ["3.1451", "3.13", "3.1", "-3.14", "3.1450000000000000001"]),
+        (
+            2,
+            "3.14",
+            ["3.14", "3.135", "3.145", "3.14159", "22/7"],
+            ["3.1451", "3.13", "3.1", "-3.14", "3.1450000000000000001"],
+        ),
         (2, "1/3", ["0.33", "1/3", "0.3333", "0.335"], ["0.3", "0.34", "1/2", "0.339"]),
         (2.0, "-1.00", ["-1", "-1.005", "-0.995"], ["1", "-1.006", "-0.99"]),
     ],
 )
-def test_with_a_precision_half_a_unit_of_the_last_decimal_is_allowed(precision: float, gold: str, right: list, wrong: list):
+def test_with_a_precision_half_a_unit_of_the_last_decimal_is_allowed(
+    precision: float, gold: str, right: list, wrong: list
+):
     assert [grade(text, gold, "number", precision=precision).correct for text in right] == [True] * len(right)
     assert [grade(text, gold, "number", precision=precision).correct for text in wrong] == [False] * len(wrong)
     assert [grade(text, gold, precision=precision).correct for text in right] == [True] * len(right)
@@ -190,21 +215,26 @@ def test_units(text: str, gold: str, unit: str | None, correct: bool, kind: str 
 
 @pytest.mark.parametrize(
     ("text", "correct"),
-    [("5 m", True), ("500 cm", True), ("5 ms", False), ("5 M", False), ("5 ms^-1", False), ("5 mm", False), ("5 Mm", False)],
+    [("5 m", True), ("500 cm", True), ("5 ms", False), ("5 ms^-1", False), ("5 mm", False), ("5 Mm", False)],
 )
 def test_no_other_unit_passes_for_the_declared_one(text: str, correct: bool):
     assert grade(text, "5", "number", unit="m").correct is correct
 
 
-@pytest.mark.parametrize(("text", "unit"), [("5 m", "ms"), ("5 mW", "MW"), ("5 MW", "mW"), ("5 mg", "Mg"), ("5 s", "ms")])
+@pytest.mark.parametrize(
+    ("text", "unit"), [("5 m", "ms"), ("5 mW", "MW"), ("5 MW", "mW"), ("5 mg", "Mg"), ("5 s", "ms")]
+)
 def test_a_unit_of_another_scale_or_dimension_is_wrong_however_similar(text: str, unit: str):
     assert not grade(text, "5", unit=unit).correct
 
 
 @pytest.mark.parametrize(
     ("text", "correct"),
-    [("7", True), ("7 apples", True), ("7 Apples.", True), ("7 apple", True), ("7 units", True), ("7 oranges", False)]
-    + [("8 apples", False), ("7 kg", False), ("7%", False), ("$7", False), ("7 m", False), ("7 apples 1", False)],
+    [
+        *(("7", True), ("7 apples", True), ("7 Apples.", True), ("7 apple", True), ("7 units", True)),
+        *(("7 oranges", False), ("8 apples", False), ("7 kg", False), ("7%", False), ("$7", False), ("7 m", False)),
+        *(("7 apples 1", False),),
+    ],
 )
 @pytest.mark.parametrize("gold", ["7", "7 apples"])
 @pytest.mark.parametrize("kind", [None, "integer", "number"])
@@ -212,7 +242,9 @@ def test_a_declared_unit_that_is_in_no_table_is_that_word_only(text: str, correc
     assert grade(text, gold, kind, unit="apples").correct is correct
 
 
-@pytest.mark.parametrize(("gold", "unit"), [("7 kg", "cm"), ("7 kg", "apples"), ("$7", "\u20ac"), ("7%", "cm"), ("7 \u00b0C", "K")])
+@pytest.mark.parametrize(
+    ("gold", "unit"), [("7 kg", "cm"), ("7 kg", "apples"), ("$7", "\u20ac"), ("7%", "cm"), ("7 \u00b0C", "K")]
+)
 def test_a_gold_answer_in_another_unit_than_the_declared_one_is_a_data_error(gold: str, unit: str):
     for kind in ("integer", "number"):
         with pytest.raises(UserError, match="gold answer"):
@@ -252,6 +284,14 @@ def test_moneys_and_temperatures_are_only_equal_to_themselves(kind: str | None, 
         ("\\$5", "\u20ac5", False),
         ("$5", "-$5", False),
         ("5%", "$5", False),
+        ("5$", "$5", True),
+        ("5\\$", "$5", True),
+        ("5$", "\u20ac5", False),
+        ("$\\$5$", "$5", True),
+        ("$\\$5$", "\u20ac5", False),
+        ("\u20ac5 dollars", "$5", False),
+        ("\u20ac5 units", "$5", False),
+        ("\u20ac5 dollars", "\u20ac5", False),
         ("25 degrees Celsius", "25 \u00b0C", True),
         ("25 degree Celsius", "25 \u00b0C", True),
         ("25^\\circ\\text{C}", "25 \u00b0C", True),
@@ -264,7 +304,12 @@ def test_money_and_temperature_in_words(text: str, gold: str, correct: bool):
 @pytest.mark.parametrize(
     ("gold", "unit", "right", "wrong"),
     [
-        ("12.5", "%", ["12.5%", "12.5\\%", "12.5 percent", "12.5", "12.5 per cent", "25/2", "$12.5\\%$"], ["0.125", "1/8", "125%"]),
+        (
+            "12.5",
+            "%",
+            ["12.5%", "12.5\\%", "12.5 percent", "12.5", "12.5 per cent", "25/2", "$12.5\\%$"],
+            ["0.125", "1/8", "125%"],
+        ),
         ("0.125", "%", ["0.125%", "0.125", "1/8"], ["12.5%", "12.5"]),
         ("12.5%", "%", ["12.5%", "12.5"], ["0.125", "0.125%"]),
         ("0.125", "1", ["12.5%", "0.125", "1/8", "\\frac18", "12.5\\%"], ["12.5", "0.125%", "125%", "0.125 m"]),
@@ -303,23 +348,33 @@ def test_a_converted_number_is_right_and_an_unconverted_one_is_not(number: Fract
 
 
 @pytest.mark.parametrize("gold", ["3:4", "6 : 8", "3 to 4", "3/4", "\\frac{3}{4}", "0.75"])
-@pytest.mark.parametrize("text", ["3:4", "3 : 4", "3 to 4", "6:8", "1.5:2", "\\frac{3}{4}", "3/4", "0.75", "$3:4$", "\\boxed{3:4}"])
+@pytest.mark.parametrize(
+    "text", ["3:4", "3 : 4", "3 to 4", "6:8", "1.5:2", "\\frac{3}{4}", "3/4", "0.75", "$3:4$", "\\boxed{3:4}"]
+)
 def test_a_ratio_of_two_is_right_in_any_notation(text: str, gold: str):
     assert grade(text, gold, "ratio").correct
 
 
-@pytest.mark.parametrize("text", ["4:3", "3:5", "3", "3:4:5", "3:4:1", "-3:4", "75%", "3 or 4", "3, 4", "0.7500001", "", "0:0"])
+@pytest.mark.parametrize(
+    "text", ["4:3", "3:5", "3", "3:4:5", "3:4:1", "-3:4", "75%", "3 or 4", "3, 4", "0.7500001", "", "0:0"]
+)
 def test_another_ratio_is_wrong(text: str):
     assert not grade(text, "3:4", "ratio").correct
 
 
-@given(st.lists(st.integers(0, 9), min_size=2, max_size=4), st.lists(st.integers(0, 9), min_size=2, max_size=4), st.integers(1, 9))
+@given(
+    st.lists(st.integers(0, 9), min_size=2, max_size=4),
+    st.lists(st.integers(0, 9), min_size=2, max_size=4),
+    st.integers(1, 9),
+)
 def test_ratios_are_equal_if_their_products_across_are(first: list[int], second: list[int], factor: int):
     if not any(second):
         with pytest.raises(UserError, match="ratio"):
             grade("1:2", ":".join(map(str, second)), "ratio")
         return
-    across = all(a * d == b * c for a, c in zip(first, second, strict=False) for b, d in zip(first, second, strict=False))
+    across = all(
+        a * d == b * c for a, c in zip(first, second, strict=False) for b, d in zip(first, second, strict=False)
+    )
     equal = len(first) == len(second) and any(first) and across
     gold = ":".join(map(str, second))
     assert grade(":".join(map(str, first)), gold, "ratio").correct == equal

@@ -1,4 +1,4 @@
-"""Words are equal up to case, white space and an article; yes and no have a few other names; open answers need a judge."""
+"""Words are equal up to case, white space and an article; yes and no have a few names; open answers need a judge."""
 
 import unicodedata
 
@@ -22,9 +22,12 @@ def truth(text: str) -> str | None:
 
 @pytest.mark.parametrize(
     "text",
-    ["red circle", "Red Circle", "RED  CIRCLE.", " red\ncircle ", "the red circle", "A red circle", "an red circle", "red\u00a0circle"]
-    + ["**red circle**", "`red circle`", '"Red circle."', "'red circle'!", "\\text{red circle}", "\\boxed{\\text{red circle}}"]
-    + ["$\\text{red circle}$", "red circle,", "red circle;", "\u201cred circle\u201d", "\uff32ed circle", "\u200bred circle\u200b"],
+    [
+        *("red circle", "Red Circle", "RED  CIRCLE.", " red\ncircle ", "the red circle", "A red circle"),
+        *("an red circle", "red\u00a0circle", "**red circle**", "`red circle`", '"Red circle."', "'red circle'!"),
+        *("\\text{red circle}", "\\boxed{\\text{red circle}}", "$\\text{red circle}$", "red circle,"),
+        *("red circle;", "\u201cred circle\u201d", "\uff32ed circle", "\u200bred circle\u200b"),
+    ],
 )
 def test_case_space_article_and_decoration_do_not_matter(text: str):
     assert word(text) == "red circle"
@@ -32,11 +35,15 @@ def test_case_space_article_and_decoration_do_not_matter(text: str):
 
 @pytest.mark.parametrize(
     ("text", "gold"),
-    [("act", "cat"), ("felt", "left"), ("BA", "AB"), ("circle red", "red circle"), ("red", "red circle"), ("cats", "cat")]
-    + [("red or blue", "red"), ("red, blue", "red"), ("redcircle", "red circle"), ("re d", "red"), ("red-ish", "red")]
-    + [("the the cat", "cat"), ("some cat", "cat"), ("acat", "cat"), ("an", "n"), ("\u0441at", "cat"), ("c\u200bat", "cat")]
-    + [("\u202ecat", "cat"), ("cafe", "caf\u00e9"), ("x\u00b2", "x2"), ("\u0663", "3"), ("-5", "5"), ("not red", "red")]
-    + [("C++", "C"), ("C", "C#"), ("3:30", "3:03"), ("3.30", "3:30"), ("<b>red</b>", "red"), ("red\x00", "red")],
+    [
+        *(("act", "cat"), ("felt", "left"), ("BA", "AB"), ("circle red", "red circle"), ("red", "red circle")),
+        *(("cats", "cat"), ("red or blue", "red"), ("red, blue", "red"), ("redcircle", "red circle")),
+        *(("re d", "red"), ("red-ish", "red"), ("the the cat", "cat"), ("some cat", "cat"), ("acat", "cat")),
+        *(("an", "n"), ("\u0441at", "cat"), ("c\u200bat", "cat"), ("\u202ecat", "cat"), ("cafe", "caf\u00e9")),
+        *(("x\u00b2", "x2"), ("\u0663", "3"), ("-5", "5"), ("not red", "red"), ("C++", "C"), ("C", "C#")),
+        *(("3:30", "3:03"), ("3.30", "3:30"), ("<b>red</b>", "red"), ("r\x00ed", "red"), ("\u212aelvin", "kelvin")),
+        *(("\u017fun", "sun"), ("\ufb01g", "fig"), ("yes\u037e", "yes")),
+    ],
 )
 def test_anything_else_does(text: str, gold: str):
     assert not grade(text, gold, "word").correct
@@ -73,11 +80,14 @@ def test_words_are_equal_as_a_naive_reader_says(first: str, second: str):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("yes", "yes"), ("YES.", "yes"), ("True", "yes"), ("correct", "yes"), ("no", "no"), ("No!", "no"), ("FALSE", "no")]
-    + [("incorrect", "no"), ("**Yes**", "yes"), ("\\text{No}", "no"), ("$\\boxed{\\text{Yes}}$", "yes"), ("\uff39es", "yes")]
-    + [("Yes, because it is red", "yes"), ("No. It is blue.", "no"), ("yes: it is", "yes"), ("no; blue", "no")]
-    + [("Yes - it is", "yes"), ("Yes \u2014 it is", "yes"), ("no\u2013blue", "no"), ("Yes, it is correct", "yes"), ("No, false", "no")]
-    + [("Yes,\nit is", "yes"), ("yes!!", "yes"), ("\u200bno", "no")],
+    [
+        *(("yes", "yes"), ("YES.", "yes"), ("True", "yes"), ("correct", "yes"), ("no", "no"), ("No!", "no")),
+        *(("FALSE", "no"), ("incorrect", "no"), ("**Yes**", "yes"), ("\\text{No}", "no")),
+        *(("$\\boxed{\\text{Yes}}$", "yes"), ("\uff39es", "yes"), ("Yes, because it is red", "yes")),
+        *(("No. It is blue.", "no"), ("yes: it is", "yes"), ("no; blue", "no"), ("Yes - it is", "yes")),
+        *(("Yes \u2014 it is", "yes"), ("no\u2013blue", "no"), ("Yes, it is correct", "yes"), ("No, false", "no")),
+        *(("Yes,\nit is", "yes"), ("yes!!", "yes"), ("\u200bno", "no")),
+    ],
 )
 def test_yes_and_no_have_a_few_names_and_may_be_explained(text: str, said: str):
     assert truth(text) == said
@@ -85,9 +95,12 @@ def test_yes_and_no_have_a_few_names_and_may_be_explained(text: str, said: str):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "maybe", "1", "0", "y", "n", "t", "yes and no", "yes or no", "Yes, no", "no, yes", "Yes, and No.", "true, false"]
-    + ["Yes. Or is it false?", "yes it is", "not true", "yesterday", "nothing", "noes", "yesno", "yes\u200bno", "\u202eyes"]
-    + ["correct/incorrect", "\u0443es", "is it yes", "the answer, yes", "yes because", "trueish", "no,no,yes"],
+    [
+        *("", "maybe", "1", "0", "y", "n", "t", "yes and no", "yes or no", "Yes, no", "no, yes", "Yes, and No."),
+        *("true, false", "Yes. Or is it false?", "yes it is", "not true", "yesterday", "nothing", "noes", "yesno"),
+        *("yes\u200bno", "\u202eyes", "correct/incorrect", "\u0443es", "is it yes", "the answer, yes"),
+        *("yes because", "trueish", "no,no,yes"),
+    ],
 )
 def test_what_is_neither_or_both_is_none(text: str):
     assert truth(text) is None
@@ -104,7 +117,9 @@ def test_a_gold_answer_that_is_neither_is_a_data_error(gold: str):
         grade("yes", gold, "boolean")
 
 
-@pytest.mark.parametrize(("text", "gold", "equal"), [("true", "yes", True), ("no", "false", True), ("no", "yes", False)])
+@pytest.mark.parametrize(
+    ("text", "gold", "equal"), [("true", "yes", True), ("no", "false", True), ("no", "yes", False)]
+)
 def test_truths_are_equal_by_what_they_say(text: str, gold: str, equal: bool):
     assert grade(text, gold, "boolean").correct is equal
     assert grade(text, gold).correct is equal

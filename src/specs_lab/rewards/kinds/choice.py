@@ -12,9 +12,14 @@ _DECORATION = " \t\r\n*`$\"'"
 _NAMED = re.compile(r"(?:options?|choices?|answers?)\s+(?=\(?[A-Za-z]\b)", re.IGNORECASE)
 _LABEL = re.compile(r"\(?([A-Za-z])[.):]\s*(.*)", re.DOTALL)
 _BARE_LABEL = re.compile(r"([A-Z])\s+(.*)", re.DOTALL)
-_MORE_LABELS = re.compile(r"\([A-Za-z]\)|\b[A-Za-z][.):](?=\s|$)|^(?:and|or|,|&|/|\s|\b[A-Z]\b)+$")
+_MORE_LABELS = re.compile(r"\([A-Za-z]\)|\bor [A-Z]\b|\b[A-Za-z][.):](?=\s|$)|^(?:and|or|,|&|/|\s|\b[A-Z]\b)+$")
 _FOREIGN_LETTER = re.compile(r"\b[^\W\d_A-Za-z]\b")  # may look like a label
-_CAPITAL = re.compile(r"\b[A-Z]\b")
+_HEDGED = re.compile(
+    r"(?:or|and|nor|but|else|otherwise|alternatively|maybe|perhaps|possibly|not [A-Z])\b", re.IGNORECASE
+)
+_SAID = re.compile(r"(?:is|isn't|was|wasn't|not|cannot|can't|could|might|may|would|if|unless)\b", re.IGNORECASE)
+_AFFIRMED = re.compile(r"is (?:the )?(?:correct|right|answer)(?: (?:answer|option|choice|one))?", re.IGNORECASE)
+_LONE_LETTER = re.compile(r"\b(?!a\b)[A-Za-z]\b")
 _ARTICLES = "AI"
 _SEVERAL = re.compile(r"\(?[A-Za-z]\)?(?:(?:\s*[,;&/]\s*(?:and\s+)?|\s+and\s+|\s+)\(?[A-Za-z]\)?)+")
 _RUN = re.compile(r"[A-Z]{2,}|(?:\([A-Za-z]\)){2,}")
@@ -53,13 +58,24 @@ class Choice(AnswerKind[Letters]):
 def _by_text(text: str, terms: Terms) -> Letters | None:
     """The option whose text this is; a text that two options share names neither."""
     wanted = folded(text)
-    if not terms.choices or not wanted or (len(wanted) == 1 and wanted.isalpha()):
+    if not terms.choices or not wanted or _in_range(wanted, terms):
         return None
     same = [index for index, choice in enumerate(terms.choices) if folded(choice) == wanted]
     return Letters(chr(ord("A") + same[0])) if len(same) == 1 else None
 
 
+def _in_range(text: str, terms: Terms) -> bool:
+    """Whether a text is the label of an option."""
+    return len(text) == 1 and text.isascii() and text.isalpha() and ord(text.upper()) - ord("A") < len(terms.choices)
+
+
+def _says_own_text(letter: str, rest: str, terms: Terms) -> bool:
+    """Whether what follows an option's label is what the option says."""
+    return _in_range(letter, terms) and folded(terms.choices[ord(letter.upper()) - ord("A")]) == folded(rest)
+
+
 def _letters(text: str, terms: Terms) -> Letters | None:
+    text = text.replace("**", "")
     bare = plain(text)
     if match := _NAMED.match(bare):
         bare = text = bare[match.end() :]
@@ -68,14 +84,19 @@ def _letters(text: str, terms: Terms) -> Letters | None:
     labelled = " ".join(text.split()).strip(_DECORATION)
     if labelled.startswith("\\"):
         labelled = bare
+    match = _LABEL.fullmatch(labelled)
+    if match and _says_own_text(match[1], match[2], terms):
+        return Letters(match[1].upper())
     if _SEVERAL.fullmatch(bare) or _RUN.fullmatch(bare):
         return _distinct(_LETTER.findall(bare))
-    if match := _LABEL.fullmatch(labelled):
+    if match:
         return _one(match[1], match[2], terms)
     if match := _BARE_LABEL.fullmatch(bare):  # lower case would be the article: "a right angle"
         if match[1] in _ARTICLES and not _is_option(match[1], match[2], terms):
             return None
-        return None if _CAPITAL.search(match[2]) else _one(match[1], match[2], terms)
+        if _LONE_LETTER.search(match[2]) or (_SAID.match(match[2]) and not _AFFIRMED.fullmatch(match[2])):
+            return None
+        return _one(match[1], match[2], terms)
     return None
 
 
@@ -86,8 +107,16 @@ def _distinct(letters: list[str]) -> Letters | None:
 
 def _one(letter: str, rest: str, terms: Terms) -> Letters | None:
     """The option of a label, unless what follows names more, or is what another option says."""
-    rest = plain(rest)
-    if _MORE_LABELS.search(rest) or _FOREIGN_LETTER.search(rest):
+    if _MORE_LABELS.search(rest.rstrip(",;")):
+        return None
+    rest = plain(rest).lstrip(".,;:-\u2013\u2014\u2026 ")
+    if (
+        terms.choices
+        and _in_range(letter, terms)
+        and folded(terms.choices[ord(letter.upper()) - ord("A")]) == folded(rest)
+    ):
+        return Letters(letter.upper())
+    if _MORE_LABELS.search(rest) or _FOREIGN_LETTER.search(rest) or _HEDGED.match(rest):
         return None
     if other := _by_text(rest, terms):
         return other if letter.upper() in other else None

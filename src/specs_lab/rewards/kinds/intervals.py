@@ -90,7 +90,7 @@ def _plain_signs(text: str) -> str:
     text = unwrapped(text)
     for written, meant in _SIGNS:
         text = text.replace(written, meant)
-    return " ".join(text.split()).strip("`*\"' ").rstrip(".;:, ")
+    return " ".join(text.split()).strip("`*\"' ").rstrip("`*\"'.;:, ")
 
 
 def _bracketed(text: str) -> Union | None:
@@ -109,36 +109,40 @@ def _bracketed(text: str) -> Union | None:
 
 
 def _inequalities(text: str) -> Union | None:
-    intervals = []
+    """Inequalities of one variable, joined by ``or``."""
+    intervals, variables = [], set[str]()
     for piece in _OR.split(text):
-        parts = _RELATION.split(piece)
-        interval = _between(parts) if len(parts) == 5 else _one_sided(parts) if len(parts) == 3 else None
-        if interval is None:
+        parts = [part.strip() for part in _RELATION.split(piece)]
+        found = _between(parts) if len(parts) == 5 else _one_sided(parts) if len(parts) == 3 else None
+        if found is None:
             return None
-        intervals.append(interval)
-    return tuple(intervals)
+        variables.add(found[0])
+        intervals.append(found[1])
+    return tuple(intervals) if len(variables) == 1 else None
 
 
-def _between(parts: list[str]) -> Interval | None:
-    """``a < x <= b`` or ``b >= x > a``."""
-    left, first, variable, second, right = (part.strip() for part in parts)
+def _between(parts: list[str]) -> tuple[str, Interval] | None:
+    """``a < x <= b`` or ``b >= x > a``: the variable and its interval."""
+    left, first, variable, second, right = parts
     if not _VARIABLE.fullmatch(variable) or first[0] != second[0]:
         return None
     if first[0] == ">":
         left, first, second, right = right, second, first, left
-    return _interval(left, "=" in first, right, "=" in second)
+    interval = _interval(left, "=" in first, right, "=" in second)
+    return None if interval is None else (variable, interval)
 
 
-def _one_sided(parts: list[str]) -> Interval | None:
-    """``x > a`` or ``a < x``."""
-    left, sign, right = (part.strip() for part in parts)
+def _one_sided(parts: list[str]) -> tuple[str, Interval] | None:
+    """``x > a`` or ``a < x``: the variable and its interval."""
+    left, sign, right = parts
     if _VARIABLE.fullmatch(right) and not _VARIABLE.fullmatch(left):
         left, right = right, left
         sign = sign.translate(str.maketrans("<>", "><"))
     if not _VARIABLE.fullmatch(left):
         return None
     low, high = ("-inf", right) if sign[0] == "<" else (right, "inf")
-    return _interval(low, "=" in sign and low != "-inf", high, "=" in sign and high != "inf")
+    interval = _interval(low, "=" in sign and low != "-inf", high, "=" in sign and high != "inf")
+    return None if interval is None else (left, interval)
 
 
 def _interval(low: str, low_in: bool, high: str, high_in: bool) -> Interval | None:
@@ -168,9 +172,9 @@ def _rational(union: Union) -> bool:
 
 
 def _joined(union: Union) -> Union:
-    """In order, and in one where two overlap or touch; as written if there is an end that is no number."""
+    """In order, and in one where two overlap or touch; those with ends that are no numbers only in order."""
     if len(union) < 2 or not _rational(union):
-        return union
+        return tuple(sorted(union, key=lambda one: (one.low != "-inf", one.high == "inf")))
 
     def low(one: Interval) -> tuple[Fraction | float, bool]:
         return (one.low if isinstance(one.low, Fraction) else float("-inf"), not one.low_in)

@@ -12,7 +12,7 @@ from specs_lab.rewards.kinds.writing import plain, visible
 from specs_lab.rewards.quantities import Quantity, read_quantity, read_ratio
 from specs_lab.rewards.units import PERCENT, PROPORTION, Unit, declared_unit
 
-_INTEGER = re.compile(r"([+-]?)([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.0*)?")
+_INTEGER = re.compile(r"([+-]?)([0-9]+|[1-9][0-9]{0,2}(?:,[0-9]{3})+)(?:\.0*)?")
 _LONGEST_SHOWN = 30
 _LARGE = 10**12
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from specs_lab.rewards.kinds.base import AnswerKind, Outcome, Terms, kind
 from specs_lab.rewards.kinds.writing import plain, visible
@@ -14,7 +14,8 @@ DEFAULT_IOU = 0.5
 """Least intersection over union that counts as found."""
 
 _LONGEST = 400
-_NUMBER = r"-?[0-9]{1,7}(?:\.[0-9]{1,9})?"
+_ROUNDING = 1e-9
+_NUMBER = r"-?[0-9]{1,9}(?:\.[0-9]{1,20})?"
 _SEPARATOR = r"\s*[,\s]\s*"
 _FOUR = re.compile(
     rf"[\[({{]*\s*({_NUMBER}){_SEPARATOR}({_NUMBER})\s*[\])}}]?{_SEPARATOR}[\[({{]?\s*({_NUMBER}){_SEPARATOR}({_NUMBER})\s*[\])}}]*"
@@ -55,8 +56,8 @@ def _numbers(text: str, keys: tuple[str, ...], pattern: re.Pattern[str]) -> list
 def _json_value(text: str, keys: tuple[str, ...]) -> str:
     """The coordinates in the JSON that grounding models write; empty if there are none, or several."""
     try:
-        data = json.loads(text.strip("`").removeprefix("json"))
-    except (json.JSONDecodeError, RecursionError):
+        data = json.loads(text.strip("`").removeprefix("json"), object_pairs_hook=_once_each)
+    except (ValueError, RecursionError):
         return ""
     if isinstance(data, list) and len(data) == 1:
         data = data[0]
@@ -64,6 +65,17 @@ def _json_value(text: str, keys: tuple[str, ...]) -> str:
         return ""
     found = [data[key] for key in keys if key in data]
     return json.dumps(found[0]) if len(found) == 1 else ""
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; one that names a thing twice says two things about it.
+
+    Raises:
+        ValueError: If it does.
+    """
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a name occurs twice")
+    return dict(pairs)
 
 
 def read_box(text: str) -> Box | None:
@@ -103,7 +115,7 @@ class Boxes(AnswerKind[Box]):
     def compare(self, given: Box, gold: Box, terms: Terms) -> Outcome:
         """Equal if the intersection over union reaches the precision."""
         overlap, least = iou(given, gold), DEFAULT_IOU if terms.precision is None else terms.precision
-        return Outcome(overlap >= least, f"IoU {overlap:.3f}, at least {least:g} is wanted", overlap)
+        return Outcome(overlap >= least - _ROUNDING, f"IoU {overlap:.3f}, at least {least:g} is wanted", overlap)
 
 
 @kind
@@ -127,4 +139,4 @@ class Points(AnswerKind[Point | Box]):
             inside = gold.left <= x <= gold.right and gold.top <= y <= gold.bottom
             return Outcome(inside, "inside the box" if inside else "outside the box")
         distance, most = math.dist((x, y), gold), terms.precision or 0.0
-        return Outcome(distance <= most, f"{distance:.4g} away, at most {most:g} is allowed")
+        return Outcome(distance <= most + _ROUNDING, f"{distance:.4g} away, at most {most:g} is allowed")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, ClassVar
 
 from specs_lab.rewards.kinds.algebra import all_equal
@@ -13,16 +12,19 @@ from specs_lab.rewards.kinds.base import AnswerKind, Outcome, Pending, Request, 
 from specs_lab.rewards.kinds.words import Word
 from specs_lab.rewards.kinds.writing import unwrapped, visible
 from specs_lab.rewards.notation import read_expression
-from specs_lab.rewards.quantities import read_quantity
+from specs_lab.rewards.quantities import Quantity, read_quantity
 
 _LONGEST = 1000
 _DECORATION = " $*`\t\n\"'"
 _MOST = 32
-_SET_MOST_ASKED = 6
+_MOST_ASKED = 64
 _OPENING, _CLOSING = "([{", ")]}"
-_AND = re.compile(r"\s*,?\s+(?:and|&)\s+")
-_OR = re.compile(r"\s*,?\s+(?:and|or|&)\s+")
-_ASSIGNED = re.compile(r"\s*[A-Za-z](?:_(?:\w|\{\w+\}))?\s*=\s*")
+_AFTER_COMMA = re.compile(r"\s*([,;])\s*")
+_LINE_END = re.compile(r"[,;]? ?\n\s*()")
+_SPACES = re.compile(r"[^\S\n]+")
+_AND = re.compile(r" ?,? (?:and|&) ")
+_OR = re.compile(r" ?,? (?:and|or|&) ")
+_ASSIGNED = re.compile(r"\s*([A-Za-z](?:_(?:\w|\{\w+\}))?)\s*=\s*")
 _EMPTY = {"\\emptyset", "\\varnothing", "\u2205", "\\{\\}", "{}"}
 _WORD = Word()
 
@@ -35,16 +37,20 @@ class Element:
         word: As a word.
         value: As a rational number with its unit, or None.
         latex: As an expression, or None; only if it is no word of several letters.
+        name: What it is the value of (``x`` in ``x = 1``), if that is said.
     """
 
     word: str
-    value: tuple[Fraction, object] | None
+    value: Quantity | None
     latex: str | None
+    name: str = ""
 
     def same(self, other: Element) -> bool | None:
         """Whether it equals another; None if only a computer algebra system can tell."""
+        if self.name != other.name and self.name and other.name:
+            return False
         if self.value is not None and other.value is not None:
-            return self.value == other.value
+            return _same_quantity(self.value, other.value)
         if self.latex is None or other.latex is None:
             return self.word == other.word
         letters = len(self.latex) == len(other.latex) == 1  # a variable is none but itself, in either case
@@ -54,19 +60,29 @@ class Element:
 Elements = tuple[Element, ...]
 
 
+def _same_quantity(one: Quantity, other: Quantity) -> bool:
+    """Whether two numbers are equal, in their units if both have one."""
+    if one.unit is None or other.unit is None:
+        return one.value == other.value
+    return one.unit.dimension == other.unit.dimension and one.value * one.unit.scale == other.value * other.unit.scale
+
+
 def _element(text: str) -> Element | None:
-    word = _WORD.read_gold(text, Terms())
+    named = _ASSIGNED.match(text)
+    text = text[named.end() :] if named else text
+    word = _WORD.read_gold(_AFTER_COMMA.sub(r"\1 ", text), Terms())
     if word is None:
         return None
+    if text.startswith(("{", "\\{")):  # a set is no number
+        return Element(word, None, None)
     quantity = read_quantity(text)
-    value = None if quantity is None else (quantity.value, quantity.unit)
     letters = len(word) > 1 and word.isalpha()  # a word, not a product: AB is not BA
-    return Element(word, value, None if letters else read_expression(text))
+    return Element(word, quantity, None if letters else read_expression(text), named[1] if named else "")
 
 
 def _split(text: str, conjunction: re.Pattern[str]) -> list[str] | None:
     """The parts at commas, semicolons, line ends and conjunctions outside of brackets; None if these do not match."""
-    text = conjunction.sub(",", text)
+    text = conjunction.sub(",", _LINE_END.sub(r"\1\n", text))
     parts, depth, start = [], 0, 0
     for index, character in enumerate(text):
         if character in _OPENING:
@@ -94,13 +110,19 @@ def _elements(text: str, conjunction: re.Pattern[str]) -> Elements | None:
     seen = visible(text)
     if seen is None or len(seen) > _LONGEST:
         return None
-    bare = unwrapped(seen).replace("\\left", "").replace("\\right", "").strip(_DECORATION).rstrip(".,;" + _DECORATION)
+    bare = (
+        _SPACES.sub(" ", unwrapped(seen))
+        .replace("\\left", "")
+        .replace("\\right", "")
+        .strip(_DECORATION)
+        .rstrip(".,;" + _DECORATION)
+    )
     if bare.replace(" ", "") in _EMPTY:
         return ()
     parts = _split(_without_brackets(bare), conjunction)
     if parts is None or len(parts) > _MOST:
         return None
-    found = [_element(_ASSIGNED.sub("", part, count=1)) for part in parts]
+    found = [_element(part) for part in parts]
     return tuple(one for one in found if one) if all(found) else None
 
 
@@ -123,6 +145,8 @@ class List(AnswerKind[Elements]):
         shown = (_shown(given), _shown(gold))
         if len(given) != len(gold):
             return Outcome(False, f"{len(given)} elements, not {len(gold)}")
+        if len({one.name for one in given if one.name}) == len({one.name for one in gold if one.name}) == len(gold):
+            given, gold = (tuple(sorted(some, key=lambda one: one.name)) for some in (given, gold))  # y = 2, x = 1
         pairs = [(one, other, one.same(other)) for one, other in zip(given, gold, strict=True)]
         if any(same is False for _, _, same in pairs):
             return Outcome(False, f"{shown[0]} is not {shown[1]}")
@@ -161,10 +185,12 @@ class Set(AnswerKind[Elements]):
         hopeless = any(all(same is False for same in line) for line in [*table, *zip(*table, strict=True)])
         if hopeless or bool(given) != bool(gold):
             return unlike
+        rows, columns = ([not any(line) for line in lines] for lines in (table, list(zip(*table, strict=True))))
         asked = [(i, j) for i, line in enumerate(table) for j, same in enumerate(line) if same is None]
-        if not asked:
+        asked = [(i, j) for i, j in asked if rows[i] or columns[j]]  # the others have found their equal
+        if not any(rows) and not any(columns):
             return Outcome(True, f"{shown[0]} equals {shown[1]}")
-        if max(len(given), len(gold)) > _SET_MOST_ASKED:
+        if len(asked) > _MOST_ASKED:
             return Outcome(False, "too many expressions to be matched")
         requests = [
             {"task": "equal", "given": given[i].latex, "gold": gold[j].latex, "tolerance": None} for i, j in asked

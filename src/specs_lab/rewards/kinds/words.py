@@ -10,7 +10,7 @@ from specs_lab.rewards.kinds.writing import folded, visible
 
 _ARTICLE = re.compile(r"(?:an?|the) (?=\S)")
 _TRUTH = {"yes": "yes", "true": "yes", "correct": "yes", "no": "no", "false": "no", "incorrect": "no"}
-_FIRST_WORD = re.compile(r"([a-z]+)\s*[,.;:!\u2014\u2013-]")
+_FIRST_WORD = re.compile(r"([a-z]+)(?:\s*[,.;:!\u2014\u2013]|\s+-)")
 _WORDS = re.compile(r"[a-z]+")
 
 

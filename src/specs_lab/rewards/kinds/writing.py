@@ -13,8 +13,11 @@ from specs_lab.rewards.text import hides, strip
 
 _WRAPPED = re.compile(r"\\(?:boxed|fbox|text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox)\s*\{([^{}]*)\}")
 _DECORATION = " \t\r\n*`$\"'"
-_PUNCTUATION = ".,;:!?"
+_EMPHASIS = ' \t\r\n*`$"'
+_DEEPEST = 8  # wrappers in wrappers; what is wrapped more often is nobody's answer
+_PUNCTUATION = ".,;:!"
 _MATHS_MODE = re.compile(r"\\[()\[\]]")
+_KELVIN, _STAND_IN = "\u212a", "\ue12a"
 _AS_ASCII = {
     **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},  # full width
     0x3000: " ",
@@ -31,17 +34,19 @@ _AS_ASCII = {
 def visible(text: str) -> str | None:
     """The text without blanks at its ends, and with full-width characters as ASCII; None if it hides characters."""
     text = strip(text)
-    if text.isascii():
-        return text
-    return None if hides(text) else text.translate(_AS_ASCII)
+    if hides(text):
+        return None
+    return text if text.isascii() else text.translate(_AS_ASCII)
 
 
 def unwrapped(text: str) -> str:
     r"""Without ``\text{}`` and the like, and without marks of mathematics mode."""
     if "\\" not in text:
         return text
-    while (inner := _WRAPPED.sub(r"\1", text)) != text:
-        text = inner
+    for _ in range(_DEEPEST):
+        text, count = _WRAPPED.subn(r"\1", text)
+        if not count:
+            break
     return _MATHS_MODE.sub(" ", text)
 
 
@@ -53,7 +58,9 @@ def formula(text: str) -> str | None:
     seen = visible(text)
     if seen is None:
         return None
-    bare = _MATHS_MODE.sub(" ", seen).strip(_DECORATION).rstrip(".,;:" + _DECORATION)
+    bare = _MATHS_MODE.sub(" ", seen).strip(_EMPHASIS).rstrip(".,;:" + _EMPHASIS)
+    if len(bare) > 1 and bare[0] == bare[-1] == "'":  # one alone is the sign of a derivative
+        bare = bare[1:-1]
     return bare.removeprefix("\\displaystyle")
 
 
@@ -71,7 +78,8 @@ def folded(text: str) -> str:
     text = plain(text)
     if text.isascii():
         return text.lower()
-    return "".join(_lower(character) for character in unicodedata.normalize("NFC", text))
+    composed = unicodedata.normalize("NFC", text.replace(_KELVIN, _STAND_IN))  # which would make a K of it
+    return "".join(_lower(character) for character in composed)
 
 
 def _lower(character: str) -> str:

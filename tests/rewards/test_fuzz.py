@@ -16,13 +16,13 @@ import pytest
 
 from specs_lab.core.errors import UserError
 from specs_lab.rewards import grader
+from specs_lab.rewards.algebra.notation import read_expression, read_matrix, read_relation
 from specs_lab.rewards.extraction import extract
 from specs_lab.rewards.format import FORMATS, answer_of, follows, parse, share_followed
 from specs_lab.rewards.grader import Gold, Verdict, grade, grade_many, read_gold, terms_of
-from specs_lab.rewards.notation import read_expression, read_matrix, read_relation
+from specs_lab.rewards.isolation.workers import Reply, shared_pool
 from specs_lab.rewards.quantities import read_quantity, read_ratio
 from specs_lab.rewards.units import read_unit
-from specs_lab.rewards.workers import Reply, shared_pool
 
 TEXTS = int(os.environ.get("SPECS_LAB_FUZZ", "100000"))
 CHUNK = 500

@@ -330,7 +330,7 @@ def test_code_is_never_run(tmp_path: Path):
     script = f"""
         from specs_lab.core.errors import UserError
         from specs_lab.rewards.grader import grade
-        from specs_lab.rewards.workers import shared_pool
+        from specs_lab.rewards.isolation.workers import shared_pool
 
         TEXTS = [disguise.format(payload) for payload in {PAYLOADS!r} for disguise in {DISGUISES!r}]
         for text in TEXTS:

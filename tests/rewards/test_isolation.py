@@ -15,7 +15,7 @@ import pytest
 
 from specs_lab.core.errors import UserError
 from specs_lab.rewards.grader import Verdict, grade, grade_many
-from specs_lab.rewards.workers import shared_pool
+from specs_lab.rewards.isolation.workers import shared_pool
 
 HANG_S = 240.0
 """No single thing in these tests takes this long unless it hangs."""

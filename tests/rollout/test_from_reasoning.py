@@ -6,7 +6,6 @@ import pytest
 import torch
 
 import specs_lab
-
 from specs_lab.core.errors import UserError
 from specs_lab.models.reference import make_reference
 from specs_lab.models.vlm import VLM

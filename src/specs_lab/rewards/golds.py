@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from specs_lab.core.errors import Fault, UserError
 from specs_lab.rewards.extraction import answer_in
 from specs_lab.rewards.grader import Gold, read_gold, terms_of
+from specs_lab.rewards.isolation.workers import shared_pool
 from specs_lab.rewards.scoring import Asked
-from specs_lab.rewards.workers import shared_pool
 
 _AT_ONCE = 256
 

@@ -2,8 +2,8 @@
 
 The type of the gold answer decides what counts as equal (:mod:`specs_lab.rewards.kinds`), never how the texts happen to
 look. Letters, words, numbers and boxes are compared here, in microseconds; what needs a computer algebra system is
-compared in processes that are killed when they take too long (:mod:`specs_lab.rewards.workers`). No text is ever
-evaluated as code.
+compared in processes that are killed when they take too long (:mod:`specs_lab.rewards.isolation.workers`). No text is
+ever evaluated as code.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from specs_lab.core.errors import Fault, UserError
 from specs_lab.rewards.extraction import answer_in, extract
 from specs_lab.rewards.inference import canonical_kind, infer_kind
+from specs_lab.rewards.isolation.workers import Reply, shared_pool
 from specs_lab.rewards.judge import Judge, Judged
 from specs_lab.rewards.kinds.base import KINDS, AnswerKind, ForJudge, Outcome, Pending, Terms
-from specs_lab.rewards.workers import Reply, shared_pool
 
 LONGEST_ANSWER = 20_000
 """Characters of an answer; a longer one is wrong unread."""

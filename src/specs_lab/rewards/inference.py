@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from specs_lab.rewards.algebra.notation import read_expression, read_relation
 from specs_lab.rewards.kinds.base import KINDS, Terms
 from specs_lab.rewards.kinds.writing import folded, formula, plain, unwrapped
-from specs_lab.rewards.notation import read_expression, read_relation
 from specs_lab.rewards.quantities import read_quantity, read_ratio
 
 ALIASES = {

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
 
+from specs_lab.rewards.algebra.notation import ANY_LETTERS, read_expression, read_matrix, read_relation, variables_of
 from specs_lab.rewards.kinds.base import AnswerKind, Outcome, Pending, Request, Terms, kind
 from specs_lab.rewards.kinds.numbers import tolerance
 from specs_lab.rewards.kinds.writing import formula
-from specs_lab.rewards.notation import ANY_LETTERS, read_expression, read_matrix, read_relation, variables_of
 from specs_lab.rewards.quantities import read_quantity
 
 _DEFINED = re.compile(r"\s*\$?\s*[A-Za-z](?:_(?:\w|\{\w+\}))?(?:\([A-Za-z]\))?\s*=(?!=)\s*")

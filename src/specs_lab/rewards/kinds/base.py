@@ -53,7 +53,7 @@ class Outcome:
 
 
 Request = Mapping[str, Any]
-"""A question to the computer algebra system, as JSON data; see :func:`specs_lab.rewards.mathematics.handle`."""
+"""A question to the computer algebra system, as JSON data; see :func:`specs_lab.rewards.algebra.mathematics.handle`."""
 
 
 @dataclass(frozen=True)

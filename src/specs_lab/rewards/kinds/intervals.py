@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
+from specs_lab.rewards.algebra.notation import read_expression
 from specs_lab.rewards.kinds.algebra import all_equal
 from specs_lab.rewards.kinds.base import AnswerKind, Outcome, Pending, Request, Terms, equality, kind
 from specs_lab.rewards.kinds.writing import unwrapped, visible
-from specs_lab.rewards.notation import read_expression
 from specs_lab.rewards.quantities import read_quantity
 
 _LONGEST = 400

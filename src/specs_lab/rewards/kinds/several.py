@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from specs_lab.rewards.algebra.notation import read_expression
 from specs_lab.rewards.kinds.algebra import all_equal
 from specs_lab.rewards.kinds.base import AnswerKind, Outcome, Pending, Request, Terms, kind
 from specs_lab.rewards.kinds.words import Word
 from specs_lab.rewards.kinds.writing import unwrapped, visible
-from specs_lab.rewards.notation import read_expression
 from specs_lab.rewards.quantities import Quantity, read_quantity
 
 _LONGEST = 1000

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from latex2sympy2_extended import latex2sympy2
 from sympy.parsing import sympy_parser
 
-from specs_lab.rewards import mathematics
-from specs_lab.rewards.mathematics import handle
+from specs_lab.rewards.algebra import mathematics
+from specs_lab.rewards.algebra.mathematics import handle
 
 EQUAL = [
     ("2x+2", "2(x+1)"),
@@ -374,7 +374,7 @@ def test_no_text_is_ever_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_worker_needs_no_torch():
-    check = "import sys, specs_lab.rewards.mathematics; print('torch' in sys.modules)"
+    check = "import sys, specs_lab.rewards.algebra.mathematics; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-W", "error", "-c", check], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("False\n", "")
 

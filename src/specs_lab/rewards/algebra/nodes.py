@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from specs_lab.rewards.symbols import Refused
+from specs_lab.rewards.algebra.symbols import Refused
 
 LARGEST_EXPONENT = 1000
 """Absolute value of a constant exponent, and of the arguments of a constant binomial coefficient."""

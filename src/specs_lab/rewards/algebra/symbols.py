@@ -1,8 +1,8 @@
 r"""Splits algebraic text, in LaTeX or in plain syntax, into tokens from a short list; all else is refused.
 
-Nothing else reaches the parser of :mod:`specs_lab.rewards.notation`: no ``\text``, no units, no quotes, no names that
-could be taken for code. Prose is refused as well: letters next to each other are a product in LaTeX, so that a general
-parser reads ``cat`` as ``c*a*t``.
+Nothing else reaches the parser of :mod:`specs_lab.rewards.algebra.notation`: no ``\text``, no units, no quotes, no
+names that could be taken for code. Prose is refused as well: letters next to each other are a product in LaTeX, so that
+a general parser reads ``cat`` as ``c*a*t``.
 """
 
 from __future__ import annotations

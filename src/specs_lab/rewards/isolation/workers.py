@@ -1,9 +1,9 @@
 """Grading in processes that can be killed: a pool of workers with limits of time and memory.
 
 Symbolic mathematics hangs on inputs such as ``9^9^9^9^9`` or eats all memory, inside C functions that neither a thread
-nor a signal handler can stop. So a comparison runs in a worker: a Python process of its own, asked over pipes, one
-JSON object a line (see :mod:`specs_lab.rewards.worker_main`), which is killed when it takes too long and replaced for
-the next item. Workers are plain subprocesses, so a pool works from threads, in daemonic processes (a DataLoader's
+nor a signal handler can stop. So a comparison runs in a worker: a Python process of its own, asked over pipes, one JSON
+object a line (see :mod:`specs_lab.rewards.isolation.worker_main`), which is killed when it takes too long and replaced
+for the next item. Workers are plain subprocesses, so a pool works from threads, in daemonic processes (a DataLoader's
 workers), in ranks of distributed training, in notebooks, and in scripts without a main guard.
 
 An interrupt (or whatever a signal handler raises) can end a caller at nearly any point, and must neither lose a worker
@@ -28,11 +28,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from specs_lab.rewards.worker_process import Reply, Worker, WorkerSettings
+from specs_lab.rewards.isolation.worker_process import Reply, Worker, WorkerSettings
 
 __all__ = ["PoolStatistics", "Reply", "WorkerPool", "shared_pool"]
 
-SHARED_HANDLER = "specs_lab.rewards.mathematics:handle"
+SHARED_HANDLER = "specs_lab.rewards.algebra.mathematics:handle"
 """What the shared pool's workers run."""
 
 _LONGEST_WAIT_S = 60.0

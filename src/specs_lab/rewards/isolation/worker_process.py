@@ -90,7 +90,7 @@ class Worker:
         if not sys.executable:
             raise RuntimeError("no worker can be started: where Python is installed is not known (sys.executable)")
         # -P: the folder that the program happens to run in is no place to import from.
-        command = [sys.executable, "-P", "-m", "specs_lab.rewards.worker_main", settings.handler, *limits]
+        command = [sys.executable, "-P", "-m", "specs_lab.rewards.isolation.worker_main", settings.handler, *limits]
         environment = {name: value for name, value in os.environ.items() if name not in _SLOW} | _ENVIRONMENT
         pipe = subprocess.PIPE
         try:

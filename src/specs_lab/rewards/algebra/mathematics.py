@@ -1,14 +1,14 @@
 r"""The worker's half of grading mathematics: whether expressions, equations and lists of expressions are equal.
 
-It is imported by worker processes only (:mod:`specs_lab.rewards.workers`), which are killed when a comparison takes too
-long. Importing it brings sympy and Math-Verify, and has the parser build its tables, so that the first request is as
-quick as the others.
+It is imported by worker processes only (:mod:`specs_lab.rewards.isolation.workers`), which are killed when a comparison
+takes too long. Importing it brings sympy and Math-Verify, and has the parser build its tables, so that the first
+request is as quick as the others.
 
-Every text is read by :mod:`specs_lab.rewards.notation` first, then written for Math-Verify's parser, an ANTLR grammar
-that evaluates nothing but numbers. That parser has habits which the writing works around: it puts variables into lower
-case, reads ``2(3)`` as a mixed number, ``I^2`` as ``I``, decimals as floating point and digits with Python's ``eval``.
-Math-Verify's own comparison rounds to six decimals, so that it calls 0.333333 a third, and misses many identities. So
-:mod:`specs_lab.rewards.comparison` decides, and Math-Verify only where that cannot.
+Every text is read by :mod:`specs_lab.rewards.algebra.notation` first, then written for Math-Verify's parser, an ANTLR
+grammar that evaluates nothing but numbers. That parser has habits which the writing works around: it puts variables
+into lower case, reads ``2(3)`` as a mixed number, ``I^2`` as ``I``, decimals as floating point and digits with Python's
+``eval``. Math-Verify's own comparison rounds to six decimals, so that it calls 0.333333 a third, and misses many
+identities. So :mod:`specs_lab.rewards.algebra.comparison` decides, and Math-Verify only where that cannot.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Basic, Expr, Rational, Symbol
 
-from specs_lab.rewards import comparison
-from specs_lab.rewards.notation import ANY_LETTERS, read_expression
-from specs_lab.rewards.symbols import FUNCTIONS, VARIABLE
+from specs_lab.rewards.algebra import comparison
+from specs_lab.rewards.algebra.notation import ANY_LETTERS, read_expression
+from specs_lab.rewards.algebra.symbols import FUNCTIONS, VARIABLE
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)  # its timeouts are off on purpose: the worker has a limit
 

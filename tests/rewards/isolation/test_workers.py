@@ -13,8 +13,8 @@ from textwrap import dedent
 
 import pytest
 
-from specs_lab.rewards.worker_process import Worker
-from specs_lab.rewards.workers import PoolStatistics, Reply, WorkerPool, shared_pool
+from specs_lab.rewards.isolation.worker_process import Worker
+from specs_lab.rewards.isolation.workers import PoolStatistics, Reply, WorkerPool, shared_pool
 
 HERE = str(Path(__file__).parent)
 LIMIT_S = 2.0
@@ -451,7 +451,7 @@ def test_workers_leave_interrupts_to_the_parent(pool: WorkerPool):
 def test_an_interrupt_leaves_the_pool_usable(run_script: Run):
     run_script("""
         import os, pathlib, signal, threading, time
-        from specs_lab.rewards.workers import WorkerPool
+        from specs_lab.rewards.isolation.workers import WorkerPool
 
         note = pathlib.Path("pid")
 
@@ -477,7 +477,7 @@ def test_an_interrupt_leaves_the_pool_usable(run_script: Run):
 def test_interrupts_at_any_moment_lose_no_worker_and_mix_up_no_replies(run_script: Run):
     run_script("""
         import random, signal, threading
-        from specs_lab.rewards.workers import WorkerPool
+        from specs_lab.rewards.isolation.workers import WorkerPool
 
         pool = WorkerPool("worker_handlers:do", size=2, time_limit_s=60, recycle_after=50)
         over, armed, interrupted, wrong = threading.Event(), False, 0, []
@@ -525,7 +525,7 @@ def test_the_end_of_a_program_is_clean(run_script: Run):
     pids = run_script(
         """
         import pathlib, threading, time
-        from specs_lab.rewards.workers import WorkerPool
+        from specs_lab.rewards.isolation.workers import WorkerPool
 
         pool = WorkerPool("worker_handlers:do", size=2, time_limit_s=600)
         request = {"do": "compute_for_ever", "tell": "pid"}
@@ -546,7 +546,7 @@ def test_a_worker_ends_when_its_parent_was_killed(tmp_path: Path, what: str):
     note = tmp_path / "pid"
     script = dedent(f"""
         import pathlib, subprocess, sys
-        from specs_lab.rewards.workers import WorkerPool
+        from specs_lab.rewards.isolation.workers import WorkerPool
 
         pool = WorkerPool("worker_handlers:do", size=1, time_limit_s=2)
         pid = pool.ask({{"do": "double", "number": 1}}).value["pid"]
@@ -577,7 +577,7 @@ def test_a_worker_ends_when_its_parent_was_killed(tmp_path: Path, what: str):
 def test_a_forked_process_has_workers_of_its_own(run_script: Run):
     printed = run_script("""
         import os
-        from specs_lab.rewards.workers import WorkerPool
+        from specs_lab.rewards.isolation.workers import WorkerPool
 
         with WorkerPool("worker_handlers:do", size=1, time_limit_s=60) as pool:
             first = pool.ask({"do": "double", "number": 1}).value["pid"]
@@ -601,7 +601,7 @@ def test_forks_at_any_moment_find_no_lock_taken(run_script: Run):
     printed = run_script(
         """
         import os, threading
-        from specs_lab.rewards.workers import WorkerPool
+        from specs_lab.rewards.isolation.workers import WorkerPool
 
         pool = WorkerPool("worker_handlers:do", size=2, time_limit_s=60, recycle_after=2)
         over = threading.Event()
@@ -683,7 +683,7 @@ def test_there_is_one_shared_pool_and_it_grades_mathematics():
 
 
 def test_importing_what_a_worker_runs_is_quick():
-    code = "import sys, specs_lab.rewards.worker_main; print({'torch', 'numpy', 'hydra'} & set(sys.modules))"
+    code = "import sys, specs_lab.rewards.isolation.worker_main; print({'torch', 'numpy', 'hydra'} & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded == "set()\n"
 

@@ -145,7 +145,7 @@ def surroundings() -> dict:
 @functools.cache
 def pool():
     """A pool of the process that calls this (the tests' scripts import this module)."""
-    from specs_lab.rewards.workers import WorkerPool
+    from specs_lab.rewards.isolation.workers import WorkerPool
 
     return WorkerPool("worker_handlers:do", size=1, time_limit_s=60)
 

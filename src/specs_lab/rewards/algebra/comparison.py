@@ -15,7 +15,7 @@ from fractions import Fraction
 import mpmath
 from sympy import Expr
 
-from specs_lab.rewards.numerics import POINTS, NotWorkedOut, Number, inexact, worth
+from specs_lab.rewards.algebra.numerics import POINTS, NotWorkedOut, Number, inexact, worth
 
 NEEDED = 3
 """How many points must count for two expressions with variables to be equal."""

@@ -1,6 +1,7 @@
 """What a worker process runs: one function, asked over a pipe, within its own memory limit.
 
-Started by :mod:`specs_lab.rewards.workers` as ``python -m specs_lab.rewards.worker_main handler memory_mb cpu_s``.
+Started by :mod:`specs_lab.rewards.isolation.workers` as ``python -m`` this module, with the handler, the memory in MiB
+and the seconds of processor time.
 One JSON object a line: first ``{"ready": true}`` or ``{"failed": reason}``, then a reply to every request. It imports
 nothing but the standard library and the handler's module: a start is as quick as that import.
 """

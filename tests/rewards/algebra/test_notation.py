@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from specs_lab.rewards.notation import ANY_LETTERS, read_expression, read_matrix, read_relation, variables_of
+from specs_lab.rewards.algebra.notation import ANY_LETTERS, read_expression, read_matrix, read_relation, variables_of
 
 SPELLINGS = {
     r"2\cdot x+2": ["2x+2", "2*x+2", "2 x + 2", r"2\times x+2", "2\u00d7x + 2", r"2\,x+2", "(2x)+2", "{2}x+2"],
@@ -321,5 +321,7 @@ def test_any_text_is_read_or_refused_without_an_error(text: str):
 
 
 def test_reading_needs_no_computer_algebra_system():
-    check = "import sys, specs_lab.rewards.notation; print(sorted({'sympy', 'mpmath', 'torch'} & set(sys.modules)))"
+    check = (
+        "import sys, specs_lab.rewards.algebra.notation; print(sorted({'sympy', 'mpmath', 'torch'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,7 +1,7 @@
 """Parses tokens into one algebraic expression, written as unambiguous LaTeX, or refuses them.
 
 By recursive descent without going back, in time linear in the number of tokens. The conventions, for what TeX or plain
-syntax leave open, are those of :mod:`specs_lab.rewards.notation`.
+syntax leave open, are those of :mod:`specs_lab.rewards.algebra.notation`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from specs_lab.rewards import nodes
-from specs_lab.rewards.nodes import Node
-from specs_lab.rewards.symbols import Refused, Token
+from specs_lab.rewards.algebra import nodes
+from specs_lab.rewards.algebra.nodes import Node
+from specs_lab.rewards.algebra.symbols import Refused, Token
 
 DEEPEST = 50
 """How far expressions may be within each other; brackets count twice, so that there may be 25 of them."""

@@ -1,8 +1,8 @@
 r"""Reads expressions, relations and matrices, in LaTeX or in plain syntax, into one checked and unambiguous LaTeX.
 
 The parent's half of grading mathematics: cheap, without a computer algebra system, linear in the length of the text.
-What is read here can be handed to the other half (:mod:`specs_lab.rewards.mathematics`); what is not, or could cost too
-much there, is refused. Conventions, for what TeX or plain syntax leave open:
+What is read here can be handed to the other half (:mod:`specs_lab.rewards.algebra.mathematics`); what is not, or could
+cost too much there, is refused. Conventions, for what TeX or plain syntax leave open:
 
 - ``x^10`` is the tenth power and ``\sqrt12`` the root of twelve, as writers mean them, though TeX would set them
   otherwise; but ``\frac12`` is a half. A superscript on a superscript needs braces.
@@ -21,8 +21,8 @@ from __future__ import annotations
 import re
 from collections.abc import Set
 
-from specs_lab.rewards.expressions import parse
-from specs_lab.rewards.symbols import ANY_LETTERS, CONSTANTS, VARIABLE, Refused, tokenize
+from specs_lab.rewards.algebra.expressions import parse
+from specs_lab.rewards.algebra.symbols import ANY_LETTERS, CONSTANTS, VARIABLE, Refused, tokenize
 
 __all__ = ["ANY_LETTERS", "read_expression", "read_matrix", "read_relation", "variables_of"]
 
@@ -45,7 +45,7 @@ def read_expression(text: str, variables: Set[str] | None = None) -> str | None:
         text: The expression, in LaTeX or in plain syntax, without marks of mathematics mode.
         variables: Letters that may stand next to each other as a product: :func:`variables_of` the gold answer, or
             :data:`ANY_LETTERS` for a gold answer that is declared to be an expression. By default letters that could
-            be a word are no expression, see :func:`specs_lab.rewards.symbols.letters`.
+            be a word are no expression, see :func:`specs_lab.rewards.algebra.symbols.letters`.
 
     Returns:
         Canonical LaTeX, which this function reads into itself: every product with a sign, every argument in brackets.

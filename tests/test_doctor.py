@@ -49,6 +49,20 @@ def test_a_wrong_override_is_a_user_error(capsys):
     assert "none_such" in capsys.readouterr().err
 
 
+def test_open_answers_need_a_judge_where_it_is_known_who_judges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    monkeypatch.setattr("specs_lab.problems.families.count.Count.answer_type", "open", raising=False)
+    assert _run("experiment=smoke", "--tasks", "24") == 2
+    assert "nobody judges open answers" in capsys.readouterr().out
+    assert _run("experiment=smoke", "--tasks", "24", "judge=overlap") == 0
+
+
+@pytest.mark.parametrize("arguments", [("--tasks", "0"), ("seed=1", "--answers", "rows.jsonl")])
+def test_wrong_arguments_are_refused(arguments: tuple[str, ...]):
+    assert _run(*arguments) == 2
+
+
 def test_it_is_a_command_of_specs_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.setattr(sys, "argv", ["specs-lab", "doctor", "--answers", _file(tmp_path, BROKEN)])
     with pytest.raises(SystemExit) as ended:

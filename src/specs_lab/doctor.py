@@ -15,8 +15,7 @@ from specs_lab.core.errors import EXIT_USER_ERROR, UserError
 
 if TYPE_CHECKING:
     from specs_lab.rewards.scoring import Asked
-
-_MOST_DRAWN = 256
+    from specs_lab.stages.context import Study
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -28,8 +27,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="check a .jsonl or .parquet file instead: column answer, and if any id, kind, choices, precision, unit",
     )
-    parser.add_argument("--tasks", type=int, default=_MOST_DRAWN, help="tasks drawn for each use; default %(default)s")
-    return parser.parse_args(argv)
+    parser.add_argument("--tasks", type=int, help="check so many tasks of each use; by default all, as far as known")
+    arguments = parser.parse_intermixed_args(argv)  # flags may stand between overrides
+    if arguments.answers and arguments.overrides:
+        parser.error("--answers checks a file and reads no overrides")
+    if arguments.tasks is not None and arguments.tasks < 1:
+        parser.error("--tasks must be at least 1")
+    return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -59,31 +63,38 @@ def _check_study(arguments: argparse.Namespace) -> bool:
     with composer() as known:
         raise_faults(find_faults(known, arguments.overrides, sweep=False))
         study = study_of(known.compose(arguments.overrides))
-    return _show({name: list(drawn) for name, drawn in _uses(study, arguments.tasks)})
+    return _show({name: list(drawn) for name, drawn in _uses(study, arguments.tasks)}, study.judge)
 
 
-def _uses(study, most: int) -> Iterator[tuple[str, Iterator[Asked]]]:
-    """What a study trains on and is measured by: (name, the tasks of this use)."""
+def _uses(study: Study, most: int | None) -> Iterator[tuple[str, Iterator[Asked]]]:
+    """What a study trains on and is measured by: (name, the tasks of this use), drawn as its stages draw them."""
     from specs_lab.evaluation.runner import suite_tasks
     from specs_lab.problems.sources.procedural import draw_mixed_task
     from specs_lab.rewards.tasks import asked
+    from specs_lab.stages.scoring import rl_stream
 
-    for role in ("rl", "zero", "data"):
-        option = getattr(study, role)
-        if option is not None:
-            tasks = (draw_mixed_task(study.problems, option.mixture, f"doctor/{role}", i) for i in range(most))
-            yield f"{role} ({', '.join(option.mixture)})", map(asked, tasks)
+    def drawn(mixture: Sequence[str], stream: str, count: int) -> Iterator[Asked]:
+        indices = range(min(count, most or count))
+        return (asked(draw_mixed_task(study.problems, mixture, stream, index)) for index in indices)
+
+    for role in ("rl", "zero"):
+        if (rl := getattr(study, role)) is not None:
+            count = rl.steps * rl.prompts_per_step
+            yield f"{role} ({', '.join(rl.mixture)})", drawn(rl.mixture, rl_stream(study.seed, rl.mixture), count)
+    if (data := study.data) is not None:  # a pair needs at least one prompt; how many more is not known beforehand
+        yield f"data ({', '.join(data.mixture)})", drawn(data.mixture, f"pairs/{study.seed}", data.pairs)
     if study.suite is not None:
         yield "suite", map(asked, suite_tasks(study.suite, study.problems))
 
 
-def _show(uses: dict[str, list[Asked]]) -> bool:
-    """Checks and prints; returns whether all is well."""
+def _show(uses: dict[str, list[Asked]], judge: object = None) -> bool:
+    """Checks and prints; returns whether all is well. Open answers need a judge, where it is known who judges."""
     from rich.console import Console
     from rich.progress import track
     from rich.table import Table
 
     from specs_lab.rewards.golds import GoldReport, check_golds
+    from specs_lab.stages.scoring import open_without_judge
 
     console, reports = Console(), dict[str, GoldReport]()
     for name, answers in uses.items():
@@ -99,9 +110,12 @@ def _show(uses: dict[str, list[Asked]]) -> bool:
     faults = [(name, fault) for name, report in reports.items() for fault in report.faults]
     for name, fault in faults:
         console.print(f"{name}: {fault.id}: {fault.what}", markup=False, highlight=False, soft_wrap=True)
-    if not faults:
+    unjudged = [fault for name, report in reports.items() for fault in open_without_judge(report, judge, name)]
+    for fault in unjudged:
+        console.print(str(fault), markup=False, highlight=False, soft_wrap=True)
+    if not faults and not unjudged:
         console.print("Every gold answer can be graded.")
-    return not faults
+    return not faults and not unjudged
 
 
 if __name__ == "__main__":

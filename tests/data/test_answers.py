@@ -42,10 +42,17 @@ def test_parquet_and_jsonl_say_the_same(tmp_path: Path):
 
 
 def test_all_faulty_rows_are_reported_together(tmp_path: Path):
-    rows = [{"id": "a"}, {"answer": ["7"]}, {"answer": "7", "choices": "A"}, {"answer": "7", "precision": "two"}]
+    wrong = {"choices": "A", "precision": "two", "kind": 3, "unit": ["cm"]}
+    rows = [{"id": "a"}, {"answer": ["7"]}, *({"answer": "7", name: value} for name, value in wrong.items())]
     with pytest.raises(UserError) as error:
         read_answers(_write(tmp_path, rows, "jsonl"))
-    assert [fault.where.rpartition(" ")[2] for fault in error.value.faults] == ["1", "2", "3", "4"]
+    assert [fault.where.rpartition(" ")[2] for fault in error.value.faults] == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_a_unit_may_be_the_number_one_and_a_text_may_hold_a_line_separator(tmp_path: Path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"answer": "0.5", "unit": 1}\n{"answer": "a\u2028b"}\n', encoding="utf-8")
+    assert [(one.unit, one.gold) for one in read_answers(path)] == [("1", "0.5"), (None, "a\u2028b")]
 
 
 @pytest.mark.parametrize(
@@ -54,6 +61,7 @@ def test_all_faulty_rows_are_reported_together(tmp_path: Path):
         ("a.csv", b"answer", "no known kind"),
         ("a.jsonl", b"{}\nnot json\n[1]", "line 2"),
         ("a.jsonl", b"", "no rows"),
+        ("a.jsonl", '{"answer": "\u00e9"}'.encode("latin-1"), "no UTF-8"),
         ("a.parquet", b"not parquet", "no readable parquet"),
     ],
 )

@@ -109,3 +109,8 @@ def test_what_is_right_is_accepted(cases, outcomes):
     right = [case for case in cases if case.correct]
     rejected = [str(case) for case in right if outcomes(case.type)[case] is not True]
     assert len(rejected) <= FALSE_REJECTS * len(right), "false rejects:\n" + "\n".join(rejected)
+
+
+def test_the_readme_says_how_many_cases_there_are(cases):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"[{len(cases)} cases]" in readme

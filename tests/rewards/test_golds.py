@@ -44,6 +44,8 @@ def test_sound_answers_are_counted_by_type():
         asked("x", "[10, 10, 5, 5]", "box"),
         asked("x", "7", "no such type"),
         asked("x", "7", "number", precision=-1.0),
+        asked("x", "7", "number", precision=0.01),
+        asked("x", "[1, 1, 5, 5]", "box", precision=0.0),
         asked("x", "red\u200bcircle", "word"),
     ],
 )

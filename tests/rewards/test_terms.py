@@ -178,6 +178,25 @@ def test_an_answer_of_another_type_agrees_with_nothing():
     assert ConsistencyTerm(when_correct=False).values(batch(hedged, answer_from=Echo())) == [0.0]
 
 
+@pytest.mark.parametrize(
+    ("answer", "gold", "kind", "echo"),
+    [("The answer is 7.", "7", "integer", "7"), ("0.05 m", "5 cm", "number", "5 cm"), ("7.0", "7", "integer", "7")],
+)
+def test_a_right_answer_in_another_spelling_agrees_with_the_gold_answer(answer, gold, kind, echo):
+    asked = replace(ASKED, gold=gold, kind=kind)
+    response = f"<think> so ={echo}</think> <answer> {answer} </answer>"
+    assert ConsistencyTerm().values(batch(response, asked=asked, answer_from=Echo())) == [1.0]
+
+
+def test_a_policy_cannot_end_training_by_an_answer_that_nobody_can_read():
+    hostile = [("\\frac{1}{x-x}", "x", "expression"), ("foo \\boxed{.}", "red", "word")]
+    for answer, gold, kind in hostile:
+        asked = replace(ASKED, gold=gold, kind=kind)
+        response = f"<think> so =1</think> <answer> {answer} </answer>"
+        term = ConsistencyTerm(when_correct=False)
+        assert term.values(batch(response, asked=asked, answer_from=Echo())) == [0.0]
+
+
 def test_consistency_needs_a_model():
     assert ConsistencyTerm.asks_model
     assert WeightedReward(terms={"c": ConsistencyTerm()}).asks_model
@@ -260,7 +279,7 @@ def test_a_term_without_weight_asks_nobody():
         ({"a": AccuracyTerm(weight=0.0)}, ["terms"]),
         ({"o": OverlongTerm()}, ["terms"]),
         ({"a": AccuracyTerm(weight=-1.0, unanswered=1.0)}, ["terms.a.weight", "terms.a.unanswered", "terms"]),
-        ({"a": AccuracyTerm(since=0.5, until=0.5)}, ["terms.a.until"]),
+        ({"a": AccuracyTerm(since=0.5, until=0.5), "f": FormatTerm()}, ["terms.a.until"]),
         ({"a": AccuracyTerm(until=1.5)}, ["terms.a.until"]),
         ({"a": AccuracyTerm(format="boxed")}, ["terms.a.format"]),
         ({"a": AccuracyTerm(strict=True, format="box")}, ["terms.a.format"]),
@@ -268,6 +287,9 @@ def test_a_term_without_weight_asks_nobody():
         ({"f": FormatTerm(missed=1.0), "g": FormatTerm(format="tags")}, ["terms.f.missed", "terms.g.format"]),
         ({"e": ExplorationTerm(measure="time", cap=0)}, ["terms.e.measure", "terms.e.cap"]),
         ({"a": AccuracyTerm(), "o": OverlongTerm(buffer=0)}, ["terms.o.buffer"]),
+        ({"a": AccuracyTerm(since=0.5)}, ["terms"]),
+        ({"a": AccuracyTerm(until=0.5), "f": FormatTerm(since=0.6)}, ["terms"]),
+        ({"a": AccuracyTerm(), "c": ConsistencyTerm(answer_tokens=0)}, ["terms.c.answer_tokens"]),
     ],
 )
 def test_all_faults_of_all_terms_are_reported_together(terms, where):

@@ -63,7 +63,11 @@ def _parquet_rows(path: Path) -> list[dict[str, Any]]:
 
 def _json_rows(path: Path) -> list[dict[str, Any]]:
     rows, faults = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError([Fault(str(path), f"is no UTF-8 text ({error})", "save it as UTF-8")]) from error
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -84,17 +88,11 @@ def _asked(row: Mapping[str, Any], where: str, faults: list[Fault]) -> Asked | N
     gold, choices, precision = found["gold"], found["choices"] or [], found["precision"]
     wrong = [
         (gold is None, "has no answer", f"add one under one of the names {', '.join(_NAMES['gold'])}"),
-        (
-            gold is not None and not isinstance(gold, str | int | float),
-            "has an answer that is no text",
-            "write it as text",
-        ),
+        (not isinstance(gold, str | int | float | None), "has an answer that is no text", "write it as text"),
+        (not isinstance(found["kind"], str | None), "has a type that is no text", "write the name of an answer type"),
+        (not isinstance(found["unit"], str | int | None), "has a unit that is no text", "write a unit, or 1"),
         (not isinstance(choices, list), "has choices that are no list", "write a list of texts"),
-        (
-            precision is not None and not isinstance(precision, int | float),
-            "has a precision that is no number",
-            "write one",
-        ),
+        (not isinstance(precision, int | float | None), "has a precision that is no number", "write a number"),
     ]
     problems = [Fault(where, what, fix) for is_so, what, fix in wrong if is_so]
     faults += problems
@@ -107,6 +105,6 @@ def _asked(row: Mapping[str, Any], where: str, faults: list[Fault]) -> Asked | N
         kind=found["kind"],
         choices=tuple(map(str, choices)),
         precision=None if precision is None else float(precision),
-        unit=found["unit"] or None,
+        unit=None if found["unit"] in (None, "") else str(found["unit"]),
         question=str(found["question"] or ""),
     )

@@ -12,8 +12,9 @@ from specs_lab.data.records import PairRecord
 from specs_lab.data.text import consistent, pollute, read, supplement
 from specs_lab.problems.sources.procedural import ProceduralProblems, Task, draw_mixed_task
 from specs_lab.rewards.format import follows
-from specs_lab.rewards.grader import grade_many
+from specs_lab.rewards.grader import grade_many, terms_of
 from specs_lab.rewards.judge import Judge
+from specs_lab.rewards.kinds.base import Terms
 
 Sample = Callable[[Sequence[Task], int], list[list[str]]]
 """Samples so many responses to each task, or fewer where some are of no use."""
@@ -79,6 +80,10 @@ class _Graded:
     correct: bool
 
 
+def _terms(task: Task) -> Terms:
+    return terms_of(task.problem.choices, task.problem.precision, task.problem.unit)
+
+
 def _graded(task: Task, responses: Sequence[str], judge: Judge | None) -> list[_Graded]:
     problem, count = task.problem, len(responses)
     verdicts = grade_many(
@@ -137,7 +142,7 @@ def _choose(
         response, parts = graded.text, read(graded.text)
         if parts is None or not graded.correct:
             continue
-        if options.check_consistency and not consistent(*parts, task.problem.answer_type):
+        if options.check_consistency and not consistent(*parts, task.problem.answer_type, _terms(task)):
             counts["inconsistent"] += 1
             continue
         if follows(response, task.instruction.format):

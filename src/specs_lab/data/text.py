@@ -121,7 +121,7 @@ def pollute(how: str, reasoning: str, answer: str, format: FormatName = "think_a
     return POLLUTERS[how](Parts(reasoning, answer), format)
 
 
-def consistent(reasoning: str, answer: str, kind: str | None = None) -> bool:
+def consistent(reasoning: str, answer: str, kind: str | None = None, terms: Terms | None = None) -> bool:
     """Whether the reasoning leads to the answer, by rule: stands in for the judge of SPECS, which is a model.
 
     Derivations pass through other numbers and words on the way, so only where they end counts. A number must be the
@@ -134,16 +134,18 @@ def consistent(reasoning: str, answer: str, kind: str | None = None) -> bool:
         reasoning: The derivation.
         answer: The answer.
         kind: The type of the answer, see :func:`specs_lab.rewards.grader.grade`; by default what it looks like.
+        terms: What the problem says beside its gold answer.
 
     Raises:
         UserError: If there is no such kind.
     """
     kind = infer_kind(answer) if kind is None else canonical_kind(kind)
-    if KINDS.get(kind).read_gold(answer, Terms()) is None:
+    terms = terms or Terms()
+    if KINDS.get(kind).read_gold(answer, terms) is None:
         return False
 
     def says(text: str) -> bool:
-        return grade(text, answer, kind).correct
+        return grade(text, answer, kind, choices=terms.choices, precision=terms.precision, unit=terms.unit).correct
 
     if kind in _NUMBERS:
         numbers = _NUMBER.findall(reasoning)

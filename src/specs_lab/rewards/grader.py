@@ -20,6 +20,7 @@ from specs_lab.rewards.isolation.workers import Reply, shared_pool
 from specs_lab.rewards.judge import Judge, Judged
 from specs_lab.rewards.kinds.base import KINDS, AnswerKind, ForJudge, Outcome, Pending, Terms
 
+_DECIMALS = frozenset({"integer", "number", "fraction", "expression"})
 LONGEST_ANSWER = 20_000
 """Characters of an answer; a longer one is wrong unread."""
 
@@ -76,8 +77,10 @@ def terms_of(
     """What a problem says about its answer, checked.
 
     Raises:
-        UserError: If the precision is negative.
+        UserError: If the precision is negative, or a unit is no text.
     """
+    if unit is not None and not isinstance(unit, str):
+        raise UserError([Fault("unit", f"{unit!r} is no text", "write a unit, or '1' for a proportion")])
     if precision is not None and not 0 <= precision <= 1000:
         what = f"{precision} is neither a number of decimals nor a share nor a distance"
         raise UserError([Fault("precision", what, "give a number from 0 to 1000, or none")])
@@ -106,8 +109,7 @@ def read_gold(gold: str, kind: str | None = None, terms: Terms = _NO_TERMS) -> G
     if kind is None and terms.precision is not None and name in ("integer", "fraction"):
         name = "number"  # who says how many decimals count expects some
     rules = KINDS.get(name)
-    if name == "box" and terms.precision is not None and terms.precision > 1:
-        raise UserError([Fault("precision", f"no overlap (IoU) is {terms.precision}", "give a share between 0 and 1")])
+    _check_precision(name, terms.precision)
     form = rules.read_gold(gold, terms)
     if form is None:
         among = f" among the {len(terms.choices)} choices" if terms.choices else ""
@@ -115,6 +117,18 @@ def read_gold(gold: str, kind: str | None = None, terms: Terms = _NO_TERMS) -> G
         what = f"{gold[:200]!r} is no answer of type '{name}'{among}{beside}"
         raise UserError([Fault("gold answer", what, "correct the data, or its answer type")])
     return Gold(name, rules, form, terms)
+
+
+def _check_precision(kind: str, precision: float | None) -> None:
+    if precision is None:
+        return
+    if kind == "box" and not 0 < precision <= 1:
+        raise UserError(
+            [Fault("precision", f"{precision} is no overlap (IoU) to reach", "give a share above 0, up to 1")]
+        )
+    if kind in _DECIMALS and precision != int(precision):
+        what = f"{precision} is no number of decimals"
+        raise UserError([Fault("precision", what, "say how many decimals count: 2 for a tolerance of 0.005")])
 
 
 def grade(
@@ -251,10 +265,9 @@ def _judge(waiting: Sequence[_Asked], judge: Judge | None) -> list[Outcome]:
         for one in waiting
         if isinstance(one.question, ForJudge)
     ]
-    values = judge(asked)
+    values, threshold = judge(asked), getattr(judge, "threshold", 0.5)  # a plain function may have none
     if len(values) != len(asked) or not all(0 <= value <= 1 for value in values):
         raise ValueError(f"a judge must give each answer a value in [0, 1], not {values}")
     return [
-        Outcome(value >= judge.threshold, f"judged {value:g}, at least {judge.threshold:g} is wanted", value)
-        for value in values
+        Outcome(value >= threshold, f"judged {value:g}, at least {threshold:g} is wanted", value) for value in values
     ]

@@ -81,7 +81,8 @@ _OTHERS = (
     (("cent", "\u00a2"), "dollar", Fraction(1, 100)),
     (("\u20ac", "euro", "EUR"), "euro", 1),
     (("\u00a3", "GBP"), "sterling", 1),
-    (("\u00a5", "yen", "yuan"), "yen", 1),
+    (("\u00a5", "yen"), "yen", 1),
+    (("yuan", "CNY"), "yuan", 1),
     (("%", "percent"), "%", 1),
 )
 _PRODUCTS = {

@@ -15,7 +15,7 @@ from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Sampling
 from specs_lab.stages.common import load_model, open_loggers
 from specs_lab.stages.context import StageContext
-from specs_lab.stages.scoring import judge_of
+from specs_lab.stages.scoring import judge_of, require_golds
 
 
 def run(context: StageContext) -> None:
@@ -29,6 +29,12 @@ def run(context: StageContext) -> None:
         vlm = load_model(context, side)
         return make_sampler(vlm, sampling, side, context.seed, trainer.sample_batch_size, cut)
 
+    sample_chosen, sample_rejected = sampler("chosen"), sampler("rejected")
+
+    def sample_checked(tasks: Sequence[Task], count: int) -> list[list[str]]:
+        require_golds(context, tasks, len(tasks))  # a batch at a time: how many will be drawn is not known
+        return sample_chosen(tasks, count)
+
     with (
         open_loggers(context) as loggers,
         context.progress.task(f"{context.name}: pairs", options.pairs) as advance,
@@ -36,8 +42,8 @@ def run(context: StageContext) -> None:
         pairs, counts = build_pairs(
             options,
             context.options["problems"],
-            sampler("chosen"),
-            sampler("rejected"),
+            sample_checked,
+            sample_rejected,
             context.seed,
             advance,
             judge_of(context),

@@ -10,7 +10,7 @@ from specs_lab.rewards.terms.weighted import WeightedReward
 from specs_lab.rollout.from_reasoning import FromReasoning
 from specs_lab.stages.common import load_model, open_loggers, save_model
 from specs_lab.stages.context import StageContext
-from specs_lab.stages.scoring import judge_of, require_golds
+from specs_lab.stages.scoring import judge_of, require_golds, rl_stream
 from specs_lab.stages.steps import StepRows
 from specs_lab.tracking.rows import RowWriter
 from specs_lab.training.fit import ConsecutiveBatches, Items, fit
@@ -23,13 +23,15 @@ def run(context: StageContext) -> None:
     vlm = load_model(context, "model")
     # Arms share prompts and random numbers, whatever their model, method and learning rate; the zero model's RL and the
     # final one share them only if they draw from the same cells.
-    stream = f"rl/{context.seed}/{'+'.join(options.mixture)}"
+    stream = rl_stream(context.seed, options.mixture)
     problems = context.options["problems"]
 
     def spare(step: int, place: int, attempt: int) -> Task:
         # One number for each, so that the families take turns here as well.
         index = (step * options.prompts_per_step + place) * options.max_resamples + attempt - 1
-        return draw_mixed_task(problems, options.mixture, f"{stream}/spare", index)
+        task = draw_mixed_task(problems, options.mixture, f"{stream}/spare", index)
+        require_golds(context, [task], 1)
+        return task
 
     batch = options.prompts_per_step
     tasks = Items(batch * options.steps, lambda index: draw_mixed_task(problems, options.mixture, stream, index))
@@ -39,7 +41,10 @@ def run(context: StageContext) -> None:
     answer_from = None
     if reference is not None and reward.asks_model:
         answer_from = FromReasoning(
-            reference, batch_size=trainer.sample_batch_size, spent=lambda tokens: module.charge_forward(tokens)
+            reference,
+            max_new_tokens=reward.longest_answer,
+            batch_size=trainer.sample_batch_size,
+            spent=lambda tokens: module.charge_forward(tokens),
         )
     module = GRPOModule(
         vlm,

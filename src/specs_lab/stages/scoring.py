@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from specs_lab.core.errors import Fault, raise_faults
 from specs_lab.evaluation.judges.none import NoJudge
 from specs_lab.problems.sources.procedural import Task
-from specs_lab.rewards.golds import check_golds, gold_faults
+from specs_lab.rewards.golds import GoldReport, check_golds, gold_faults
 from specs_lab.rewards.judge import Judge
 from specs_lab.rewards.tasks import asked
 from specs_lab.stages.context import StageContext
@@ -18,6 +19,19 @@ def judge_of(context: StageContext) -> Judge | None:
     return context.options["judge"].make()
 
 
+def rl_stream(seed: int, mixture: Sequence[str]) -> str:
+    """The name of the tasks that RL trains on."""
+    return f"rl/{seed}/{'+'.join(mixture)}"
+
+
+def open_without_judge(report: GoldReport, judge: Any, where: str) -> list[Fault]:
+    """A fault if gold answers are open and nobody is configured to judge them."""
+    if not report.kinds["open"] or not isinstance(judge, NoJudge):
+        return []
+    what = f"{report.kinds['open']} gold answers of {where} are open, and nobody judges open answers"
+    return [Fault("judge", what, "choose a judge, e.g. judge=endpoint, or another answer type")]
+
+
 def require_golds(context: StageContext, tasks: Iterable[Task], count: int) -> None:
     """Checks the gold answers of tasks before anything is trained on them or measured by them.
 
@@ -26,8 +40,5 @@ def require_golds(context: StageContext, tasks: Iterable[Task], count: int) -> N
     """
     with context.progress.task(f"{context.name}: gold answers", count) as advance:
         report = check_golds(map(asked, tasks), advance)
-    faults = gold_faults(report, f"stage {context.name}")
-    if report.kinds["open"] and isinstance(context.options["judge"], NoJudge):
-        what = f"{report.kinds['open']} gold answers of stage {context.name} are open, and nobody judges open answers"
-        faults.append(Fault("judge", what, "choose a judge, e.g. judge=endpoint, or another answer type"))
-    raise_faults(faults)
+    where = f"stage {context.name}"
+    raise_faults(gold_faults(report, where) + open_without_judge(report, context.options["judge"], where))

@@ -49,7 +49,7 @@ class _Group:
     @property
     def rewards(self) -> Tensor:
         """(group,) float, what advantages are made of."""
-        return torch.tensor([score.reward for score in self.scores])
+        return torch.tensor([score.reward for score in self.scores], dtype=torch.float32)
 
     @property
     def teaches(self) -> bool:

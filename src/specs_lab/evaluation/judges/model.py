@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specs_lab.core.options import Checks, InvalidOption, option
@@ -96,6 +97,11 @@ class ModelJudge:
     batch_size: int = 32
     accelerator: str = "auto"
     threshold: float = 0.5
+
+    @property
+    def folder(self) -> Path:
+        """The checkpoint's folder; it enters keys of stages by its content."""
+        return Path(self.path)
 
     def __post_init__(self) -> None:
         checks = Checks()

@@ -27,6 +27,7 @@ _OR = re.compile(r"\s*,?\s+or\s+|\s*\u222a\s*")
 _PIECE = re.compile(r"([(\[])\s*([^,()\[\]]+|[^,\[\]]+)\s*,\s*([^,\[\]]+?)\s*([)\]])")
 _RELATION = re.compile(r"(<=|>=|<|>)")
 _VARIABLE = re.compile(r"[A-Za-z]")
+_UNBOUNDED = ("inf", "-inf")
 _INFINITE = {"inf": 1, "+inf": 1, "-inf": -1}
 
 End = Fraction | str
@@ -76,13 +77,13 @@ class Intervals(AnswerKind[Union]):
         shown = [" \u222a ".join(map(str, union)) for union in (given, gold)]
         if given == gold or _rational(given + gold) or len(given) != len(gold):
             return equality(*shown)
-        if any((a.low_in, a.high_in) != (b.low_in, b.high_in) for a, b in zip(given, gold, strict=True)):
+        if any(_kinds_of_ends(a) != _kinds_of_ends(b) for a, b in zip(given, gold, strict=True)):
             return Outcome(False, f"{shown[0]} is not {shown[1]}")
-        return all_equal(_ends(given), _ends(gold), shown[0], shown[1])
+        return all_equal(_finite_ends(given), _finite_ends(gold), shown[0], shown[1])
 
     def gold_requests(self, gold: Union) -> list[Request]:
         """That the bounds can be read."""
-        bounds = [end for end in _ends(gold) if "inf" not in end]
+        bounds = _finite_ends(gold)
         return [{"task": "parses", "gold": bounds}] if bounds and not _rational(gold) else []
 
 
@@ -168,7 +169,7 @@ def _end(text: str) -> End | None:
 
 
 def _rational(union: Union) -> bool:
-    return all(isinstance(end, Fraction) or "inf" in end for one in union for end in (one.low, one.high))
+    return all(isinstance(end, Fraction) or end in _UNBOUNDED for one in union for end in (one.low, one.high))
 
 
 def _joined(union: Union) -> Union:
@@ -195,5 +196,11 @@ def _joined(union: Union) -> Union:
     return tuple(joined)
 
 
-def _ends(union: Union) -> list[str]:
-    return [str(end) for one in union for end in (one.low, one.high)]
+def _kinds_of_ends(one: Interval) -> tuple[bool, bool, End | None, End | None]:
+    """Which ends belong to an interval, and which are infinite."""
+    low, high = (end if end in _UNBOUNDED else None for end in (one.low, one.high))
+    return one.low_in, one.high_in, low, high
+
+
+def _finite_ends(union: Union) -> list[str]:
+    return [str(end) for one in union for end in (one.low, one.high) if end not in _UNBOUNDED]

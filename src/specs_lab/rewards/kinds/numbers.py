@@ -157,7 +157,7 @@ class FractionNumber(_Number):
     def read(self, text: str, gold: InUnit, terms: Terms) -> InUnit | None:
         """The number; a ratio of two is one as well."""
         parts = read_ratio(text)
-        if parts is not None and len(parts) == 2 and parts[1]:
+        if parts is not None and len(parts) == 2 and parts[1] and gold.unit in (None, PROPORTION):
             value = parts[0] / parts[1]
             return InUnit(Measured(value, _shown(value, None)), None)
         return super().read(text, gold, terms)

@@ -29,6 +29,11 @@ class RewardTerm:
     since: float = 0.0
     until: float = 1.0
 
+    @property
+    def longest_answer(self) -> int:
+        """Tokens of the longest answer that it wants of the frozen model."""
+        return 0
+
     def values(self, batch: Batch) -> list[float]:
         """The value of each response, before weighting."""
         raise NotImplementedError

@@ -27,12 +27,28 @@ class WeightedReward:
             term.check(checks, f"terms.{name}.")
         some = any(term.weight > 0 and not term.shapes for term in self.terms.values())
         fix = "add a term, e.g. +reward_term@reward.terms.accuracy=accuracy, or give one a weight > 0"
-        checks.that(some, "terms", "nothing is rewarded", fix).done()
+        checks.that(some, "terms", "nothing is rewarded", fix)
+        gap = self._gap() if some else None
+        what = f"nothing is rewarded from {gap} of the steps on"
+        checks.that(gap is None, "terms", what, "let since and until of the terms cover all of [0, 1]").done()
+
+    def _gap(self) -> float | None:
+        """The share of the steps from which on nothing but shaping counts for a while; None if there is none."""
+        reached = 0.0
+        for term in sorted(self.terms.values(), key=lambda term: term.since):
+            if term.weight > 0 and not term.shapes and term.since <= reached:
+                reached = max(reached, term.until)
+        return None if reached >= 1 else reached
 
     @property
     def asks_model(self) -> bool:
         """Whether a term asks a frozen model."""
         return any(term.asks_model and term.weight > 0 for term in self.terms.values())
+
+    @property
+    def longest_answer(self) -> int:
+        """Longest answer that a term wants of the frozen model."""
+        return max((term.longest_answer for term in self.terms.values()), default=0)
 
     def score(
         self,
@@ -59,7 +75,7 @@ class WeightedReward:
         scores = []
         for place, score in enumerate(assess(batch)):
             own = {name: values[place] for name, values in added.items()}
-            scores.append(replace(score, reward=sum(own.values()), terms=own, shaping=shaping))
+            scores.append(replace(score, reward=sum(own.values(), 0.0), terms=own, shaping=shaping))
         return scores
 
 

@@ -18,7 +18,7 @@ LONGEST = 400
 _LARGEST_EXPONENT = 300
 _MONEY = re.compile(r"\s*(?P<minus>-?)\s*\\?(?P<sign>[$\u20ac\u00a3\u00a5])\s*(?=[0-9.])")
 _FENCE = re.compile(r"\\(?:left|right)\s?(?=[\[\](){}|.])")
-_THOUSANDS = re.compile(r"(?<=[0-9])(?:\\[,!]|\{,\}|~)(?=[0-9]{3}(?![0-9]))")
+_THOUSANDS = re.compile(r"(?<=[0-9])(,?)(?:\\[,!]|\{,\}|~)(?=[0-9]{3}(?![0-9]))")
 _TEX_SPACE = re.compile(r"\\[,;:! ]|~")
 _MONEY_BEHIND = re.compile(r"(?<=[0-9.])\s?\\?\$\s?\.?$")
 _TEX_SIGNS = (
@@ -127,7 +127,7 @@ def read_ratio(text: str) -> tuple[Fraction, ...] | None:
 def _without_tex(text: str) -> str:
     text = text.replace("\u2212", "-")
     if "\\" in text or "~" in text or "{" in text or not text.isascii():
-        text = _TEX_SPACE.sub(" ", _THOUSANDS.sub("", _FENCE.sub("", text)))
+        text = _TEX_SPACE.sub(" ", _THOUSANDS.sub(r"\1", _FENCE.sub("", text)))
         for written, meant in _TEX_SIGNS:
             text = text.replace(written, meant)
     return text

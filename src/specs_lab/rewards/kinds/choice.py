@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from specs_lab.rewards.kinds.base import AnswerKind, Outcome, Terms, kind
+from specs_lab.rewards.kinds.base import AnswerKind, Outcome, Terms, equality, kind
 from specs_lab.rewards.kinds.writing import folded, plain, visible
 
 _DECORATION = " \t\r\n*`$\"'"
@@ -49,10 +49,7 @@ class Choice(AnswerKind[Letters]):
 
     def compare(self, given: Letters, gold: Letters, terms: Terms) -> Outcome:
         """Equal if the same options are named."""
-        named, wanted = ", ".join(sorted(given)), ", ".join(sorted(gold))
-        return (
-            Outcome(True, f"{named} equals {wanted}") if given == gold else Outcome(False, f"{named} is not {wanted}")
-        )
+        return equality(*(", ".join(sorted(letters)) for letters in (given, gold)))
 
 
 def _by_text(text: str, terms: Terms) -> Letters | None:
@@ -110,11 +107,7 @@ def _one(letter: str, rest: str, terms: Terms) -> Letters | None:
     if _MORE_LABELS.search(rest.rstrip(",;")):
         return None
     rest = plain(rest).lstrip(".,;:-\u2013\u2014\u2026 ")
-    if (
-        terms.choices
-        and _in_range(letter, terms)
-        and folded(terms.choices[ord(letter.upper()) - ord("A")]) == folded(rest)
-    ):
+    if _says_own_text(letter, rest, terms):
         return Letters(letter.upper())
     if _MORE_LABELS.search(rest) or _FOREIGN_LETTER.search(rest) or _HEDGED.match(rest):
         return None

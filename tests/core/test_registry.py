@@ -55,3 +55,11 @@ def test_a_name_is_given_once(shelf: Registry[str]):
     with pytest.raises(ValueError, match="fruit 'pear' is registered twice"):
         shelf.register("pear")("another pear")
     assert shelf.get("pear") == "a pear"
+
+
+def test_a_broken_module_is_reported_every_time(shelf: Registry[str], tmp_path: Path):
+    """Not once as broken and then as an option that does not exist."""
+    (tmp_path / PACKAGE / "rotten.py").write_text("import no_such_module_anywhere\n")
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError, match="no_such_module_anywhere"):
+            shelf.get("zebra")

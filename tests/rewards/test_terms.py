@@ -11,6 +11,7 @@ from specs_lab.core.options import InvalidOption
 from specs_lab.rewards.judge import Judged
 from specs_lab.rewards.scoring import Asked, Batch, Helpers, Response, Score
 from specs_lab.rewards.terms.accuracy import AccuracyTerm
+from specs_lab.rewards.terms.base import RewardTerm
 from specs_lab.rewards.terms.consistency import ConsistencyTerm
 from specs_lab.rewards.terms.exploration import ExplorationTerm
 from specs_lab.rewards.terms.format import FormatTerm
@@ -277,6 +278,7 @@ def test_a_term_without_weight_asks_nobody():
     [
         ({}, ["terms"]),
         ({"a": AccuracyTerm(weight=0.0)}, ["terms"]),
+        ({"a": AccuracyTerm(), "x": RewardTerm()}, ["terms.x"]),
         ({"o": OverlongTerm()}, ["terms"]),
         ({"a": AccuracyTerm(weight=-1.0, unanswered=1.0)}, ["terms.a.weight", "terms.a.unanswered", "terms"]),
         ({"a": AccuracyTerm(since=0.5, until=0.5), "f": FormatTerm()}, ["terms.a.until"]),

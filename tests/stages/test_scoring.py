@@ -38,8 +38,12 @@ def test_unusable_gold_answers_stop_a_stage_and_are_named(tasks):
     assert [fault.where for fault in error.value.faults] == [f"stage zero: gold answer of {tasks[0].id}"]
 
 
-def test_sound_gold_answers_do_not(tasks):
-    require_golds(_context(judge=NoJudge()), iter(tasks), len(tasks))  # pyright: ignore[reportArgumentType]
+def test_sound_gold_answers_do_not_and_progress_is_reported(tasks):
+    seen = []
+    context = _context(judge=NoJudge())
+    context.progress = Progress(seen.append)
+    require_golds(context, iter(tasks), len(tasks))  # pyright: ignore[reportArgumentType]
+    assert seen
 
 
 def test_all_that_a_problem_says_of_its_answer_is_asked(tasks):

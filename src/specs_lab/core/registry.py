@@ -50,13 +50,14 @@ class Registry(Generic[T]):
         if self._discovered:
             return
         self._discovered = True  # before the modules: they may look things up
+        complete = False
         try:
             package = importlib.import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self._package}.{module.name}")
-        except BaseException:
-            self._discovered = False  # the next look-up says again what is broken, instead of "there is no such thing"
-            raise
+            complete = True
+        finally:  # if a module is broken, the next look-up says so again, instead of "there is no such thing"
+            self._discovered = complete
 
     def names(self) -> list[str]:
         """The registered names, sorted."""

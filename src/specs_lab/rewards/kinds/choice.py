@@ -54,8 +54,8 @@ class Choice(AnswerKind[Letters]):
 
 def _by_text(text: str, terms: Terms) -> Letters | None:
     """The option whose text this is; a text that two options share names neither."""
-    wanted = folded(text)
-    if not terms.choices or not wanted or _in_range(wanted, terms):
+    wanted = folded(text) if terms.choices else ""
+    if not wanted or _in_range(wanted, terms):
         return None
     same = [index for index, choice in enumerate(terms.choices) if folded(choice) == wanted]
     return Letters(chr(ord("A") + same[0])) if len(same) == 1 else None

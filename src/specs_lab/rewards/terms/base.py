@@ -44,6 +44,8 @@ class RewardTerm:
 
     def check(self, checks: Checks, where: str) -> Checks:
         """Adds what is wrong with the options; ``where`` stands before the names of fields."""
+        known = type(self) is not RewardTerm
+        checks.that(known, where.rstrip("."), "does not say what it rewards", "take a choice of the group reward_term")
         checks.at_least(f"{where}weight", self.weight, 0).share(f"{where}since", self.since)
         return checks.share(f"{where}until", self.until).that(
             self.since < self.until,

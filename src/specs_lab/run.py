@@ -1,6 +1,7 @@
 """Runs a study, or by ``-m`` a sweep of studies: ``python -m specs_lab.run``, installed as ``specs-lab``.
 
-``specs-lab report`` and ``specs-lab doctor`` are :mod:`specs_lab.report` and :mod:`specs_lab.doctor`.
+``specs-lab claim``, ``specs-lab doctor`` and ``specs-lab report`` are :mod:`specs_lab.claim`, :mod:`specs_lab.doctor`
+and :mod:`specs_lab.report`.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def _run(cfg: DictConfig) -> None:
     report(folder, [folder])
 
 
-COMMANDS = ("doctor", "report")
+COMMANDS = ("claim", "doctor", "report")
 """Other commands, each a module of this package; anything else on the command line is Hydra's."""
 
 

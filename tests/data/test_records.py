@@ -1,31 +1,116 @@
-"""Pairs survive the way to disk and back, and load as any parquet data set does."""
+"""Pairs survive the way to disk and back, and are a data set that TRL's trainers take."""
+
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from datasets import load_dataset
+from PIL import Image
 
 from specs_lab.data.records import PairRecord, read_pairs, write_pairs
 
 
-def _pairs(toy_problems):
+@pytest.fixture
+def pairs(toy_problems):
     return [
-        PairRecord(p.id, "id", p.family, p.image, p.question, "good", "bad", p.answer, "no_tags", i % 2 == 0)
+        PairRecord(
+            id=p.id,
+            cell="id",
+            family=p.family,
+            image=p.image,
+            prompt=p.question,
+            chosen=f"<think> it's \N{GREEK SMALL LETTER PI} </think>\n<answer> {p.answer} </answer>",
+            rejected=None if i == 0 else " bad ",
+            answer=p.answer,
+            source="self",
+            pollution="no_tags",
+            supplemented=i % 2 == 0,
+            chosen_correct=i % 2 == 1,
+            rejected_format=None if i == 0 else i % 2 == 0,
+            rejected_correct=None if i == 0 else True,
+        )
         for i, p in enumerate(toy_problems)
     ]
 
 
-def test_pairs_survive_the_disk(toy_problems, tmp_path):
-    pairs = _pairs(toy_problems)
-    write_pairs(tmp_path / "pairs.parquet", pairs)
-    again = read_pairs(tmp_path / "pairs.parquet")
-    assert [vars(one) | {"image": None} for one in again] == [vars(one) | {"image": None} for one in pairs]
-    for one, two in zip(again, pairs, strict=True):
+def _same(one, two):
+    assert replace(one, image=None) == replace(two, image=None)
+    assert (one.image is None) == (two.image is None)
+    if one.image is not None:
         np.testing.assert_array_equal(np.asarray(one.image), np.asarray(two.image))
+
+
+def _load(path, tmp_path):
+    return load_dataset("parquet", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+
+
+def test_pairs_survive_the_disk(pairs, tmp_path):
+    pairs = [*pairs, PairRecord(id="bare", prompt="no picture", chosen="good")]
+    write_pairs(tmp_path / "pairs.parquet", pairs)
+    for one, two in zip(read_pairs(tmp_path / "pairs.parquet"), pairs, strict=True):
+        _same(one, two)
     assert [path.name for path in tmp_path.iterdir()] == ["pairs.parquet"]
 
 
-def test_the_file_is_a_data_set_with_pictures(toy_problems, tmp_path):
-    write_pairs(tmp_path / "pairs.parquet", _pairs(toy_problems))
-    files = str(tmp_path / "pairs.parquet")
-    table = load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
-    assert table[0]["image"].size == (64, 64)
-    assert {"prompt", "chosen", "rejected"} <= set(table.column_names)
+@pytest.mark.parametrize("pick", ["none", "no_rejected", "no_images"])
+def test_a_column_may_be_empty_throughout(pairs, tmp_path, pick):
+    pairs = {
+        "none": [],
+        "no_rejected": [replace(p, rejected=None) for p in pairs],
+        "no_images": [replace(p, image=None) for p in pairs],
+    }[pick]
+    write_pairs(tmp_path / "pairs.parquet", pairs)
+    for one, two in zip(read_pairs(tmp_path / "pairs.parquet"), pairs, strict=True):
+        _same(one, two)
+
+
+def test_a_picture_that_came_from_a_lossy_file_loses_nothing_more(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "picture.jpg", quality=60)
+    with Image.open(tmp_path / "picture.jpg") as image:
+        write_pairs(tmp_path / "pairs.parquet", [PairRecord(id="a", prompt="p", chosen="c", image=image)])
+        expected = np.asarray(image.convert("RGB"))
+    (pair,) = read_pairs(tmp_path / "pairs.parquet")
+    np.testing.assert_array_equal(np.asarray(pair.image), expected)
+
+
+def test_the_file_is_a_data_set_with_pictures(pairs, tmp_path):
+    write_pairs(tmp_path / "pairs.parquet", pairs)
+    table = _load(tmp_path / "pairs.parquet", tmp_path)
+    assert table[0]["images"][0].size == (64, 64)
+    assert table[0]["rejected"] is None
+    assert table[1]["rejected"] == [{"role": "assistant", "content": " bad "}]
+    assert table[1]["prompt"] == [{"role": "user", "content": pairs[1].prompt}]
+
+
+def test_a_row_is_what_trl_calls_a_conversational_preference_with_a_picture(pairs, tmp_path):
+    from trl.data_utils import is_conversational, prepare_multimodal_messages
+
+    write_pairs(tmp_path / "pairs.parquet", pairs)
+    row = _load(tmp_path / "pairs.parquet", tmp_path)[1]
+    sides = {name: row[name] for name in ("prompt", "chosen", "rejected")}
+    assert all(is_conversational({name: side}) for name, side in sides.items())
+    (message,) = prepare_multimodal_messages(row["prompt"], images=row["images"])
+    picture, text = message["content"]
+    np.testing.assert_array_equal(np.asarray(picture["image"]), np.asarray(pairs[1].image))
+    assert text == {"type": "text", "text": pairs[1].prompt}
+    for side, expected in (("chosen", pairs[1].chosen), ("rejected", pairs[1].rejected)):
+        assert prepare_multimodal_messages(row[side]) == [
+            {"role": "assistant", "content": [{"type": "text", "text": expected}]}
+        ]
+
+
+def test_trls_collator_takes_rows_and_finds_both_sides_in_them(pairs, toy_vlm, tmp_path):
+    from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
+
+    pairs = [replace(pair, chosen=f"<think> {pair.answer} </think>", rejected=pair.answer) for pair in pairs[1:3]]
+    write_pairs(tmp_path / "pairs.parquet", pairs)
+    rows = list(_load(tmp_path / "pairs.parquet", tmp_path))
+    batch = DataCollatorForVisionPreference(toy_vlm.processor)(rows)
+    learned = [
+        toy_vlm.processor.tokenizer.decode(ids[mask == 1], skip_special_tokens=True)
+        for ids, mask in zip(batch["input_ids"], batch["completion_mask"], strict=True)
+    ]
+    expected = [*(pair.chosen for pair in pairs), *(pair.rejected for pair in pairs)]
+    assert [text.strip() for text in learned] == expected
+    assert len(batch["image_grid_thw"]) == len(expected)

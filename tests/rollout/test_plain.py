@@ -50,3 +50,17 @@ def test_models_that_cap_their_logits_are_scored_by_them(plain, toy_prompts):
             uncapped.logprobs(rows)
     sampled = torch.cat([torch.tensor(c.logprobs) for group in groups for c in group])
     assert (scored.logprobs[scored.mask] - sampled).abs().max() < 5e-5
+
+
+def test_both_paths_draw_the_same_from_a_nucleus(plain, toy_vlm, toy_prompts):
+    sampling = Sampling(max_new_tokens=8, temperature=0.6, top_p=0.5)
+    ours, theirs = (generate(vlm, toy_prompts, _names(toy_prompts), sampling) for vlm in (toy_vlm, plain))
+    whole = generate(toy_vlm, toy_prompts, _names(toy_prompts), Sampling(max_new_tokens=8, temperature=0.6))
+    ids = [[one.token_ids for one in group] for group in ours]
+    assert ids == [[one.token_ids for one in group] for group in theirs]
+    assert ids != [[one.token_ids for one in group] for group in whole]
+    rows = [Row(p, c.token_ids) for p, group in zip(toy_prompts, ours, strict=True) for c in group]
+    with torch.no_grad():
+        scored = toy_vlm.logprobs(rows, temperature=0.6)
+    sampled = torch.cat([torch.tensor(c.logprobs) for group in ours for c in group])
+    assert (scored.logprobs[scored.mask] - sampled).abs().max() < 5e-5

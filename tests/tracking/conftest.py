@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import zlib
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from specs_lab.core.budget import Budget
-from specs_lab.tracking.rows import RowWriter, write_samples
+from specs_lab.tracking.rows import RowWriter, write_measures, write_samples
 
 CELLS = {"id": {"instruction": "id"}, "ood": {"instruction": "ood"}, "other": {"instruction": "alternative"}}
 # Where the chance to follow the format ends, by cell, and how fast it gets there.
@@ -70,6 +71,25 @@ class FakeSweep:
                         samples.append(sample(step, cell, f"{cell}/{i}", follows[i], right[i]))
                 rows.add(step=step, cell="", metric="train/loss", value=1 / (1 + step), n=16, budget=budget)
         write_samples(folder / "samples.parquet", samples)
+        return folder
+
+    def explored(
+        self, key: str, curves: Mapping[str, Callable[[int], float]], ks: Sequence[int] = (1, 2, 4, 8)
+    ) -> Path:
+        """An artifact with measures: pass@k of a cell lies around a curve; two measures that problems may lack."""
+        folder = self.artifact("explore", key, suite=False)
+        rng = np.random.default_rng(zlib.crc32(key.encode()))
+        measures = []
+        for cell, curve in curves.items():
+            away = 0.05 * np.random.default_rng(zlib.crc32(cell.encode())).standard_normal(self.n)
+            noise = 0.005 * rng.standard_normal(self.n)
+            for i in range(self.n):
+                values = {f"{of}pass@{k}": curve(k) + away[i] + noise[i] for of in ("", "joint ") for k in ks}
+                values |= {"rbf": 1.5 + away[i], "length": 30.0 + noise[i]}
+                values["reflections correct"] = math.nan if rng.random() < 0.3 else 2.0 + away[i]
+                place = {"step": 0, "cell": cell, "task_id": f"{cell}/{i}"}
+                measures += [{**place, "metric": metric, "value": value} for metric, value in values.items()]
+        write_measures(folder / "measures.parquet", measures)
         return folder
 
     def job(self, arm: str, seed: int, stages: Mapping[str, tuple[str, Path]], error: str | None = None) -> Path:
@@ -151,3 +171,37 @@ def sample(step: int, cell: str, task_id: str, form: bool, accuracy: bool) -> di
 @pytest.fixture
 def sweep(tmp_path: Path) -> FakeSweep:
     return FakeSweep(tmp_path / "sweep", tmp_path / "cache")
+
+
+@dataclass
+class FakeExperiment:
+    """An experiment's folder with results that are made up."""
+
+    folder: Path
+
+    def expect(self, *tests: Mapping[str, object], **changes: object) -> None:
+        expected = {"claim": "A beats B", "source": "a paper", "paper": "It found that.", "runs": {"one": "run it"}}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "expected.json").write_text(json.dumps(expected | {"tests": tests} | changes))
+        (self.folder / "README.md").write_text("Before.\n\n<!-- verdict -->\n<!-- /verdict -->\n\nAfter.\n")
+
+    def results(self, run: str, *rows: Mapping[str, object]) -> None:
+        """Estimates as `specs-lab report` writes them: of joint at step 25, unless a row says otherwise."""
+        folder = self.folder / "results" / run
+        folder.mkdir(parents=True)
+        place = {"versus": "", "stage": "cold", "at": "equal steps", "cell": "ood", "metric": "joint", "step": 25}
+        rest = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 90, "seeds": 3, "flops": 1e9, "note": ""}
+        with (folder / "summary.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["arm", *place, *rest])
+            writer.writeheader()
+            writer.writerows(place | rest | row for row in rows)
+
+    def test(self, **changes: object) -> dict[str, object]:
+        """A test of arm `a` being above `b`."""
+        place = {"stage": "cold", "at": "equal steps", "cell": "ood", "metric": "joint"}
+        return {"says": "A beats B", "arm": "a", "versus": "b", "sign": "+"} | place | changes
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> FakeExperiment:
+    return FakeExperiment(tmp_path / "experiments" / "made_up")

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from specs_lab.tracking.figures import COLOURS, _spread, _styles, draw_curves, draw_rl
+from specs_lab.tracking.drawing import COLOURS, _spread, line_styles
+from specs_lab.tracking.figures import draw_curves, draw_rl
 from specs_lab.tracking.frames import load_sweep
 from specs_lab.tracking.report import estimate
 
@@ -66,7 +67,7 @@ def test_an_arm_has_the_same_colour_in_every_figure(summary, tmp_path):
 
 
 def test_more_arms_than_colours_are_told_apart_by_dashes():
-    styles = _styles([f"arm {i}" for i in range(2 * len(COLOURS))]).values()
+    styles = line_styles([f"arm {i}" for i in range(2 * len(COLOURS))]).values()
     assert len({(style["color"], str(style["linestyle"])) for style in styles}) == 2 * len(COLOURS)
 
 

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from specs_lab.core.errors import Fault, raise_faults
 from specs_lab.core.options import InvalidOption
 from specs_lab.stages.context import Study
-from specs_lab.stages.graph import find_faults
+from specs_lab.stages.faults import find_faults
 from specs_lab.stages.kinds import KINDS
 from specs_lab.stages.options.recipe import Recipe
 

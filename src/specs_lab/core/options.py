@@ -10,8 +10,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import is_dataclass
-from typing import TypeVar
+from dataclasses import fields, is_dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 
@@ -24,6 +26,9 @@ OPTION_PACKAGES = (
     "specs_lab.rewards.terms",
     "specs_lab.problems.sources",
     "specs_lab.data.constructions",
+    "specs_lab.data.consistency",
+    "specs_lab.data.selections",
+    "specs_lab.data.teachers",
     "specs_lab.models.sources",
     "specs_lab.evaluation.suites",
     "specs_lab.evaluation.judges",
@@ -33,6 +38,10 @@ OPTION_PACKAGES = (
     "specs_lab.pretraining.options",
 )
 """Packages whose modules register options. They are imported by every command, so they stay light: torch at most."""
+
+PLUGINS = "specs_lab.plugins"
+"""The group of entry points by which other packages add options, problem families and the like: each names a module
+that registers them when it is imported. Their YAML files are found by ``hydra.searchpath=[pkg://<package>.conf]``."""
 
 _OPTIONS: dict[tuple[str, str], type] = {}
 
@@ -68,7 +77,32 @@ def discover_options() -> dict[tuple[str, str], type]:
         package = importlib.import_module(name)
         for module in pkgutil.iter_modules(getattr(package, "__path__", [])):
             importlib.import_module(f"{name}.{module.name}")
+    for plugin in _plugins():
+        importlib.import_module(plugin.module)
     return dict(_OPTIONS)
+
+
+def plugin_modules() -> list[str]:
+    """The top packages of installed plugins, whose code may change results."""
+    return sorted({plugin.module.partition(".")[0] for plugin in _plugins()})
+
+
+@cache  # what is installed is taken not to change while a process runs
+def _plugins() -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=PLUGINS))
+
+
+def describe(option: Any) -> dict[str, Any]:
+    """An options object as plain data, with the name of its class, and of those of the objects in it."""
+    return {"class": type(option).__name__, **{f.name: _described(getattr(option, f.name)) for f in fields(option)}}
+
+
+def _described(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return describe(value)
+    if isinstance(value, dict):
+        return {name: _described(item) for name, item in value.items()}
+    return [_described(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class InvalidOption(ValueError):

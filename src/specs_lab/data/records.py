@@ -1,65 +1,131 @@
-"""Preference pairs on disk: one parquet file with pictures inside, as the `datasets` library writes it."""
+"""Training pairs on disk: one parquet file in the conversational form that TRL's trainers take, with pictures inside.
+
+A row holds ``images`` (a list of at most one picture), ``prompt``, ``chosen`` and ``rejected`` (lists of messages;
+``rejected`` is null where there is no such side) and what is known about the pair, a column each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datasets import Dataset, Features, Value
-from datasets import Image as ImageFeature
 from PIL import Image
-from pyarrow import parquet
+
+if TYPE_CHECKING:
+    from datasets import Features
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PairRecord:
-    """A preference pair as text.
+    """A prompt with a response to learn and, mostly, one to turn away from.
 
     Attributes:
         id: Name of the task.
-        cell: The cell that the task was drawn for.
-        family: Problem family.
-        image: The picture.
         prompt: Text of the user's turn.
         chosen: Preferred response.
-        rejected: Other response.
-        answer: Gold answer.
-        pollution: How the rejected side's form was spoilt; ``own`` if it missed the format by itself.
+        image: The picture, RGB; None if the prompt has none.
+        rejected: The other response; None if the construction makes no rejected side.
+        cell: The cell that the task was drawn for, if any.
+        family: Problem family, if any.
+        answer: Gold answer, if known.
+        source: What made the chosen side: ``self``, ``base``, ``teacher``, ``solver``, ``gold``, ...
+        pollution: How the rejected side's form was spoilt; ``own`` if it missed the format by itself; empty if it
+            follows it or there is none.
         supplemented: Whether the chosen side's form had to be completed.
+        chosen_format: Whether the chosen side follows the requested format.
+        chosen_correct: Whether it answers correctly.
+        rejected_format: Whether the rejected side follows the requested format; None if there is none.
+        rejected_correct: Whether it answers correctly (before its form was spoilt); None if there is none.
     """
 
     id: str
-    cell: str
-    family: str
-    image: Image.Image
     prompt: str
     chosen: str
-    rejected: str
-    answer: str
-    pollution: str
-    supplemented: bool
+    image: Image.Image | None = None
+    rejected: str | None = None
+    cell: str = ""
+    family: str = ""
+    answer: str = ""
+    source: str = ""
+    pollution: str = ""
+    supplemented: bool = False
+    chosen_format: bool = True
+    chosen_correct: bool = True
+    rejected_format: bool | None = None
+    rejected_correct: bool | None = None
 
 
-_TEXT = ("id", "cell", "family", "prompt", "chosen", "rejected", "answer", "pollution")
-FEATURES = Features(
-    {"image": ImageFeature(), "supplemented": Value("bool"), **{name: Value("string") for name in _TEXT}}
-)
+_TEXTS = ("id", "cell", "family", "answer", "source", "pollution")
+_FLAGS = ("supplemented", "chosen_format", "chosen_correct", "rejected_format", "rejected_correct")
+
+
+@cache
+def pair_features() -> Features:
+    """The columns of a file of pairs, as `datasets` knows them."""
+    from datasets import Features, Image, List, Value  # slow to import, and options are imported by every command
+
+    messages = List({"role": Value("string"), "content": Value("string")})
+    return Features(
+        {
+            "images": List(Image()),
+            "prompt": messages,
+            "chosen": messages,
+            "rejected": messages,
+            **{name: Value("string") for name in _TEXTS},
+            **{name: Value("bool") for name in _FLAGS},
+        }
+    )
 
 
 def write_pairs(path: Path, pairs: Sequence[PairRecord]) -> None:
     """Writes pairs to a parquet file."""
-    columns: dict[str, list[Any]] = {name: [] for name in FEATURES}
-    for pair in pairs:
-        row = {**asdict(pair), "image": pair.image}
-        for name in columns:
-            columns[name].append(row[name])
-    Dataset.from_dict(columns, features=FEATURES).to_parquet(path)
+    from datasets import Dataset
+
+    rows, features = [_row(pair) for pair in pairs], pair_features()
+    columns = {name: [row[name] for row in rows] for name in features}
+    Dataset.from_dict(columns, features=features).to_parquet(path)
 
 
 def read_pairs(path: Path) -> list[PairRecord]:
     """Reads what :func:`write_pairs` wrote."""
+    from datasets import Dataset
+    from pyarrow import parquet
+
     # Not from_parquet, which would write a cache beside the file.
     rows: Any = Dataset(parquet.read_table(path))
-    return [PairRecord(**{**row, "image": row["image"].convert("RGB")}) for row in rows]
+    return [_record(row) for row in rows]
+
+
+def _row(pair: PairRecord) -> dict[str, Any]:
+    return {
+        "images": [] if pair.image is None else [{"bytes": png_bytes(pair.image), "path": None}],
+        "prompt": _messages("user", pair.prompt),
+        "chosen": _messages("assistant", pair.chosen),
+        "rejected": None if pair.rejected is None else _messages("assistant", pair.rejected),
+        **{name: getattr(pair, name) for name in (*_TEXTS, *_FLAGS)},
+    }
+
+
+def _record(row: Mapping[str, Any]) -> PairRecord:
+    return PairRecord(
+        prompt=row["prompt"][0]["content"],
+        chosen=row["chosen"][0]["content"],
+        rejected=None if row["rejected"] is None else row["rejected"][0]["content"],
+        image=row["images"][0].convert("RGB") if row["images"] else None,
+        **{name: row[name] for name in (*_TEXTS, *_FLAGS)},
+    )
+
+
+def _messages(role: str, text: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": text}]
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """The picture without any loss; `datasets` itself would write one that was read from a JPEG as a JPEG again."""
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, format="PNG")
+    return buffer.getvalue()

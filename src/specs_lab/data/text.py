@@ -19,6 +19,7 @@ from specs_lab.rewards.grader import grade
 from specs_lab.rewards.inference import canonical_kind, infer_kind
 from specs_lab.rewards.kinds.base import KINDS, Terms
 from specs_lab.rewards.kinds.writing import plain
+from specs_lab.rewards.terms.exploration import EFFORT
 
 _TAG_NAMES = sorted({name for names in SECTIONS.values() for name in names} | {"thinking"})
 _TAG = re.compile(rf"</?(?:{'|'.join(_TAG_NAMES)})>")
@@ -70,31 +71,42 @@ def supplement(reasoning: str, answer: str, format: FormatName = "think_answer")
     return write(Parts(reasoning, answer), format)
 
 
-def _no_tags(parts: Parts, format: FormatName) -> str:
-    return f"{parts.reasoning} {parts.answer}"
+Transform = Callable[[str, FormatName], str]
+"""Changes the form of a text that follows a format, and of what other transforms made of it."""
 
 
-def _no_answer_tags(parts: Parts, format: FormatName) -> str:
-    opening, closing, _, _ = tags_of(format)
-    return f"{opening} {parts.reasoning} {closing} {parts.answer}"
-
-
-def _no_think_tags(parts: Parts, format: FormatName) -> str:
+def _no_answer_tags(text: str, format: FormatName) -> str:
     _, _, opening, closing = tags_of(format)
-    return f"{parts.reasoning} {opening} {parts.answer} {closing}"
+    return _without(text, opening, closing)
 
 
-def _plain_answer(parts: Parts, format: FormatName) -> str:
+def _no_think_tags(text: str, format: FormatName) -> str:
     opening, closing, _, _ = tags_of(format)
-    return f"{opening} {parts.reasoning} {closing} Answer: {parts.answer}"
+    return _without(text, opening, closing)
 
 
-def _misplaced_tags(parts: Parts, format: FormatName) -> str:
-    opening, closing, answer_opening, answer_closing = tags_of(format)
-    return f"{opening} {parts.reasoning} {answer_opening} {parts.answer} {answer_closing} {closing}"
+def _no_tags(text: str, format: FormatName) -> str:
+    return _without(text, *tags_of(format))
 
 
-POLLUTERS: dict[str, Callable[[Parts, FormatName], str]] = {
+def _plain_answer(text: str, format: FormatName) -> str:
+    _, _, opening, closing = tags_of(format)
+    return _without(text.replace(opening, "Answer:"), closing)
+
+
+def _misplaced_tags(text: str, format: FormatName) -> str:
+    _, closing, _, _ = tags_of(format)
+    rest = _without(text, closing)
+    return f"{rest} {closing}" if closing in text else rest
+
+
+def _without(text: str, *tags: str) -> str:
+    for tag in tags:
+        text = text.replace(f" {tag}", "").replace(f"{tag} ", "").replace(tag, "")
+    return text
+
+
+POLLUTERS: dict[str, Transform] = {
     "no_tags": _no_tags,
     "no_answer_tags": _no_answer_tags,
     "no_think_tags": _no_think_tags,
@@ -102,13 +114,15 @@ POLLUTERS: dict[str, Callable[[Parts, FormatName], str]] = {
     "misplaced_tags": _misplaced_tags,
 }
 """Ways of spoiling the form, by name. What is said stays; none of the results follows the format."""
+AND = "+"
+"""Joins the names of pollutions that are done one after the other, as in ``no_think_tags+plain_answer``."""
 
 
 def pollute(how: str, reasoning: str, answer: str, format: FormatName = "think_answer") -> str:
     """Writes what a response says so that the format is *not* followed.
 
     Args:
-        how: A name in :data:`POLLUTERS`.
+        how: A name in :data:`POLLUTERS`, or several joined by ``+``.
         reasoning: The derivation, free of tags.
         answer: The answer, free of tags.
         format: The format to spoil.
@@ -116,9 +130,21 @@ def pollute(how: str, reasoning: str, answer: str, format: FormatName = "think_a
     Raises:
         UserError: If there is no such pollution.
     """
-    if how not in POLLUTERS:
-        raise UserError([Fault("pollution", f"there is no '{how}'", suggest(how, POLLUTERS))])
-    return POLLUTERS[how](Parts(reasoning, answer), format)
+    text = write(Parts(reasoning, answer), format)
+    for name in how.split(AND):
+        if name not in POLLUTERS:
+            raise UserError([Fault("pollution", f"there is no '{name}'", suggest(name, POLLUTERS))])
+        text = POLLUTERS[name](text, format)
+    return text
+
+
+def cut_at_reflection(reasoning: str) -> str:
+    """The reasoning up to the first sentence that turns back ("wait", "let me check"); empty if that is the first."""
+    turn = EFFORT.search(reasoning)
+    if turn is None:
+        return reasoning
+    ends = [end.end() for end in _SENTENCE_END.finditer(reasoning, 0, turn.start())]
+    return reasoning[: ends[-1] if ends else 0].strip()
 
 
 def consistent(reasoning: str, answer: str, kind: str | None = None, terms: Terms | None = None) -> bool:

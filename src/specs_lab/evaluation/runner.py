@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from specs_lab.evaluation.suites.cells import CellsSuite
 from specs_lab.models.prompts import Prompt
@@ -26,7 +27,14 @@ class Sample:
     truncated: bool
 
 
-def suite_tasks(suite: CellsSuite, problems: ProceduralProblems) -> list[Task]:
+class CellList(Protocol):
+    """What says which tasks to draw: cells, and problems in each."""
+
+    cells: list[str]
+    n: int
+
+
+def suite_tasks(suite: CellList, problems: ProceduralProblems) -> list[Task]:
     """The evaluation tasks of every cell; the same for every model and seed of a study.
 
     Cells that lie in distribution on every axis draw from the ``id`` split, all others from ``ood``.

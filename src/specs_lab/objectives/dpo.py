@@ -16,6 +16,7 @@ Deviations from the papers, all off by default:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -38,6 +39,8 @@ class DPOOptions(ColdStartOptions):
         margin: Target margin (SimPO's gamma), in units of reward: subtracted from the reward margin inside the loss.
         reference_free: Take the reference's log-probability as 0; no reference is scored.
     """
+
+    needs_rejected: ClassVar[bool] = True
 
     beta: float = 0.1
     loss: str = "sigmoid"

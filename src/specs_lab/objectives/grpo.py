@@ -17,6 +17,7 @@ What other papers changed:
   the response's loss, whose mean is that loss, and its gradient reaches each token divided by the response's length.
   Values and gradients are those of TRL's ``importance_sampling_level="sequence"``, for every normalisation. The KL
   term stays one of tokens, where TRL with ``use_bias_correction_kl`` weighs it with the response's ratio.
+- MM-Eureka (arXiv 2503.07365): groups that are nearly all right or nearly all wrong are left out.
 - REINFORCE++ with baseline (arXiv 2501.03262): advantages divided by the batch's standard deviation, k2 as KL.
 """
 
@@ -51,6 +52,8 @@ class GRPOOptions(OptimiserOptions):
         clip_high: Upper clip distance of the probability ratio.
         ratio_level: ``token``: a ratio for each token. ``sequence``: one for a response, the geometric mean (GSPO).
         kl_weight: Weight of the KL penalty towards the policy that the stage started from; 0 leaves it out.
+        kl_target: The KL (nats a token) that the penalty's weight is adapted to, see
+            :func:`specs_lab.objectives.kl.adapted_weight`; 0 leaves the weight as it is.
         kl_estimator: ``k1``, ``k2`` or ``k3``.
         kl_gradient: ``direct``: that of the estimate. ``unbiased``: that of the KL, whichever the estimate.
         loss_norm: ``token``: mean over all tokens of the step. ``sequence``: mean over responses of their means.
@@ -61,10 +64,16 @@ class GRPOOptions(OptimiserOptions):
             they still count in their group's baseline.
         max_resamples: Rollout batches that may be drawn in a step beyond the first, to replace groups whose rewards
             are all equal (DAPO's dynamic sampling).
+        accuracy_low: Groups with a smaller share of right answers are left out of the loss, and replaced if
+            ``max_resamples`` allows it (MM-Eureka's online filter).
+        accuracy_high: The same of groups with a greater share.
+        prompt_masking: Share of each prompt's text tokens that are masked, anew in each inner update (d1).
         track_entropy: Log entropy and nucleus size of the policy at response tokens.
         temperature: Of sampling, and of the probabilities in the loss: what was sampled from is what is improved.
         max_new_tokens: Longest response; longer ones are cut and count as such.
-        mixture: Cells (names in ``problems.cells``) that prompts come from, each with equal probability.
+        mixture: Cells (names in ``problems.cells``) that prompts come from, each with equal probability; not used by a
+            stage that is given its tasks.
+        buckets: Of the tasks that a stage is given, only those in these buckets; all if none is named.
         log_every: Rollout metrics are written every so many steps.
     """
 
@@ -75,16 +84,21 @@ class GRPOOptions(OptimiserOptions):
     clip_high: float = 0.2
     ratio_level: str = "token"
     kl_weight: float = 0.0
+    kl_target: float = 0.0
     kl_estimator: str = "k3"
     kl_gradient: str = "direct"
     loss_norm: str = "token"
     advantage_scale: str = "group"
     mask_truncated: bool = False
     max_resamples: int = 0
+    accuracy_low: float = 0.0
+    accuracy_high: float = 1.0
+    prompt_masking: float = 0.0
     track_entropy: bool = False
     temperature: float = 1.0
     max_new_tokens: int = 48
     mixture: list[str] = field(default_factory=lambda: ["id"])
+    buckets: list[str] = field(default_factory=list)
     log_every: int = 1
 
     def checks(self) -> Checks:
@@ -105,11 +119,27 @@ class GRPOOptions(OptimiserOptions):
             )
             .one_of("ratio_level", self.ratio_level, RATIO_LEVELS)
             .at_least("kl_weight", self.kl_weight, 0)
+            .at_least("kl_target", self.kl_target, 0)
+            .that(
+                self.kl_target == 0 or self.kl_weight > 0,
+                "kl_target",
+                "there is no penalty whose weight could be adapted",
+                "give kl_weight a value > 0 to start from",
+            )
             .one_of("kl_estimator", self.kl_estimator, KL_ESTIMATORS)
             .one_of("kl_gradient", self.kl_gradient, KL_GRADIENTS)
             .one_of("loss_norm", self.loss_norm, LOSS_NORMS)
             .one_of("advantage_scale", self.advantage_scale, ADVANTAGE_SCALES)
             .at_least("max_resamples", self.max_resamples, 0)
+            .share("accuracy_low", self.accuracy_low)
+            .share("accuracy_high", self.accuracy_high)
+            .that(
+                self.accuracy_low <= self.accuracy_high,
+                "accuracy_low",
+                f"{self.accuracy_low} is above accuracy_high = {self.accuracy_high}",
+                "give at most accuracy_high",
+            )
+            .decay("prompt_masking", self.prompt_masking)
             .positive("temperature", self.temperature)
             .at_least("max_new_tokens", self.max_new_tokens, 1)
             .at_least("log_every", self.log_every, 1)

@@ -82,3 +82,23 @@ def kl_penalty(policy: Tensor, reference: Tensor, old: Tensor, estimator: str, g
     ratio = torch.exp(fixed - old)
     # The last factor is zero in value and carries the gradient.
     return ratio * estimate(fixed, reference) + ratio * (fixed - reference) * (policy - fixed)
+
+
+_STRONGEST, _GAIN = 0.2, 0.1
+
+
+def adapted_weight(weight: float, kl: float, target: float) -> float:
+    """The penalty's weight after an update (arXiv 1909.08593, section 2.2): larger where the KL is above its target.
+
+    ``weight * (1 + 0.1 * clip(kl / target - 1, -0.2, 0.2))``.
+
+    Args:
+        weight: The weight of the update.
+        kl: The KL that the update measured, in nats a token.
+        target: What it should be, > 0.
+
+    Example:
+        A KL of twice the target raises a weight of 1 to 1.02.
+    """
+    error = kl / target - 1
+    return weight * (1 + _GAIN * min(max(error, -_STRONGEST), _STRONGEST))

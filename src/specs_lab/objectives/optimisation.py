@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from specs_lab.core.options import Checks
 
@@ -54,6 +55,9 @@ class ColdStartOptions(OptimiserOptions):
         batch_size: Pairs (or, for SFT, their chosen sides) in one optimizer step.
         eval_every: The model is evaluated on every cell at step 0, after every so many steps, and at the end.
     """
+
+    needs_rejected: ClassVar[bool] = False
+    """Whether the loss compares two sides."""
 
     batch_size: int = 16
     eval_every: int = 5

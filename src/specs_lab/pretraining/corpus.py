@@ -11,8 +11,8 @@ from PIL import Image
 from specs_lab.core.seeding import python_rng
 from specs_lab.pretraining.options.pretrain import CorpusOptions
 from specs_lab.problems.base import FAMILIES, Problem, make_problem
+from specs_lab.problems.captions import caption
 from specs_lab.problems.instructions import INSTRUCTIONS
-from specs_lab.problems.scenes import COLUMNS, cell_name
 from specs_lab.problems.styles import STYLES
 
 POLLUTED_STYLES: dict[str, Callable[[str, str], str]] = {
@@ -94,18 +94,6 @@ class Corpus:
         if rng.random() < (options.target_rate_familiar if familiar else options.target_rate_elsewhere):
             return target_style
         return POLLUTED_STYLES[rng.choice(list(POLLUTED_STYLES))]
-
-
-def caption(problem: Problem) -> str:
-    """Lists what the picture shows in reading order: with the cell's name where cells differ, else each thing once.
-
-    Naming cells teaches the language model where each vision token lies; without it, it never learns to look.
-    """
-    if "empty" in problem.cells:
-        shown = [f"{cell_name(i)} {cell}" for i, cell in enumerate(problem.cells) if cell != "empty"]
-    else:
-        shown = list(dict.fromkeys(problem.cells[:COLUMNS]))
-    return ". ".join(shown)
 
 
 def corpus_texts(options: CorpusOptions, seed: int, count: int = 6000) -> list[str]:

@@ -17,6 +17,7 @@ from specs_lab.problems.styles import STYLES
 
 AnswerType = Literal["integer", "word", "choice", "boolean"]
 Split = Literal["train", "id", "ood"]
+SPLITS: tuple[Split, ...] = ("train", "id", "ood")
 
 _SPLIT_OF_BUCKET: tuple[Split, ...] = ("train",) * 8 + ("id", "ood")
 _MAX_TRIES = 20_000

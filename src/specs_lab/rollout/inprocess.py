@@ -141,7 +141,7 @@ def _generate_batch(
     transcript = Transcript(len(owners), sampling.max_new_tokens, vlm.pad_id, device)
     logits = logits[owners]
     for step in range(sampling.max_new_tokens):
-        tokens, logprobs = choose(logits, sampling.temperature, random[rows.places, step], never)
+        tokens, logprobs = choose(logits, sampling.temperature, random[rows.places, step], never, sampling.top_p)
         transcript.write(step, rows.places, tokens, logprobs, rows.alive)
         rows.alive &= ~torch.isin(tokens, ends)
         alive = int(rows.alive.sum())  # the one thing that a step waits for

@@ -27,7 +27,7 @@ class _Chooser(LogitsProcessor):
         self._random = random_numbers(names, sampling.max_new_tokens).to(vlm.device)
         self._never = torch.tensor(vlm.never_sampled, device=vlm.device)
         self._ends = torch.tensor(vlm.end_ids, device=vlm.device)
-        self._temperature = sampling.temperature
+        self._sampling = sampling
         self.transcript = Transcript(len(names), sampling.max_new_tokens, vlm.pad_id, vlm.device)
         self._alive = torch.ones(len(names), dtype=torch.bool, device=vlm.device)
         self._step = 0
@@ -35,7 +35,8 @@ class _Chooser(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """``generate``'s hook: (B, T) tokens so far and (B, V) logits to the logits to decode from."""
         del input_ids
-        tokens, logprobs = choose(scores.float(), self._temperature, self._random[:, self._step], self._never)
+        random = self._random[:, self._step]
+        tokens, logprobs = choose(scores.float(), self._sampling.temperature, random, self._never, self._sampling.top_p)
         self.transcript.write(self._step, torch.arange(len(tokens)), tokens, logprobs, self._alive)
         self._alive &= ~torch.isin(tokens, self._ends)
         self._step += 1

@@ -19,10 +19,20 @@ class Sampling:
     Attributes:
         temperature: 0 is greedy.
         max_new_tokens: Longest response, the end token included.
+        top_p: Only the likeliest tokens that together have this share of the mass are drawn (nucleus sampling, arXiv
+            1904.09751), at least one; 1: all. Greedy decoding takes no notice of it.
+
+    Raises:
+        ValueError: If ``top_p`` is not in (0, 1].
     """
 
     temperature: float = 1.0
     max_new_tokens: int = 48
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be in (0, 1], not {self.top_p}")
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,7 @@ class Completion:
     Attributes:
         token_ids: The response, including the end token if there is one.
         logprobs: Log-probability of each token under the sampling model, at the temperature of sampling (greedy: 1).
+            Of the model's whole distribution, also where only a nucleus of it was drawn from.
         truncated: Whether the response was cut at ``max_new_tokens`` before it ended.
     """
 
@@ -72,7 +83,25 @@ def pick(weights: Tensor, uniform: Tensor) -> Tensor:
     return torch.searchsorted(cumulative, target, right=True)[:, 0]
 
 
-def choose(logits: Tensor, temperature: float, uniform: Tensor, never: Tensor) -> tuple[Tensor, Tensor]:
+def nucleus(weights: Tensor, top_p: float) -> Tensor:
+    """The weights of the likeliest tokens that together have a share of all weight; the others become zero.
+
+    A token belongs to them if those before it, from the largest weight on, do not reach the share; of equal weights the
+    first comes first. So there is always one.
+
+    Args:
+        weights: (B, V) float, not negative, not all zero.
+        top_p: The share, in (0, 1).
+    """
+    ordered, places = weights.sort(dim=-1, descending=True, stable=True)
+    up_to = ordered.cumsum(dim=-1, dtype=torch.float64)
+    outside = up_to - ordered >= top_p * up_to[:, -1:]
+    return weights.masked_fill(torch.zeros_like(outside).scatter_(1, places, outside), 0.0)
+
+
+def choose(
+    logits: Tensor, temperature: float, uniform: Tensor, never: Tensor, top_p: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """Next tokens and their log-probabilities under the model, (B,) each.
 
     Args:
@@ -81,13 +110,15 @@ def choose(logits: Tensor, temperature: float, uniform: Tensor, never: Tensor) -
         uniform: (B,) float64 in [0, 1).
         never: (K,) int64, tokens that are not to be chosen, such as the placeholders of pictures. The
             log-probabilities are those of the model with all its tokens, as the training forward pass computes them.
+        top_p: See :class:`Sampling`; a share of what is left without the tokens ``never`` chosen.
     """
     if temperature == 0:
         logprobs = torch.log_softmax(logits, dim=-1)
         tokens = logits.index_fill(1, never, -torch.inf).argmax(dim=-1)
     else:
         logprobs = torch.log_softmax(logits / temperature, dim=-1)
-        tokens = pick(logprobs.exp().index_fill_(1, never, 0.0), uniform)
+        weights = logprobs.exp().index_fill_(1, never, 0.0)
+        tokens = pick(weights if top_p == 1 else nucleus(weights, top_p), uniform)
     return tokens, logprobs.gather(1, tokens[:, None])[:, 0]
 
 

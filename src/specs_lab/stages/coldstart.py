@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from specs_lab.core.errors import Fault, UserError
 from specs_lab.core.seeding import derive_seed
 from specs_lab.data.records import read_pairs
 from specs_lab.models.prompts import Row, row_tokens
@@ -43,7 +44,7 @@ def run(context: StageContext) -> None:
     """Trains the input model on the pairs; writes the model, the curve and the samples behind it."""
     options, trainer, suite = (context.options[role] for role in ("coldstart", "trainer", "suite"))
     vlm = load_model(context, "model")
-    chosen, rejected = encode_pairs(vlm, context.inputs["data"] / "pairs.parquet")
+    chosen, rejected = encode_pairs(vlm, context.inputs["data"] / "pairs.parquet", options)
     module = make_module(vlm, options, trainer.micro_batch_tokens)
     batches = ShuffledBatches(len(chosen), options.batch_size, options.steps, context.seed)
     references: list[tuple[float, float]] = [(float("nan"), float("nan"))] * len(chosen)
@@ -106,15 +107,22 @@ def make_module(vlm: VLM, options: ColdStartOptions, micro_batch_tokens: int) ->
     raise TypeError(f"no module trains {type(options).__name__}")
 
 
-def encode_pairs(vlm: VLM, path: Path) -> tuple[list[Row], list[Row]]:
-    """The pairs of a parquet file as rows: chosen sides, rejected sides."""
+def encode_pairs(vlm: VLM, path: Path, options: ColdStartOptions) -> tuple[list[Row], list[Row]]:
+    """The pairs of a parquet file as rows: chosen sides, rejected sides. A missing rejected side is an empty one.
+
+    Raises:
+        UserError: If the loss compares two sides, and some pair has one only.
+    """
     records = read_pairs(path)
+    if options.needs_rejected and any(record.rejected is None for record in records):
+        what = "the loss compares two sides, and some pairs have no rejected one"
+        raise UserError([Fault("coldstart", what, "choose coldstart=sft, or data with a rejected side everywhere")])
     prompts = vlm.encode_prompts([r.prompt for r in records], [r.image for r in records], [r.id for r in records])
 
     def rows(texts: list[str]) -> list[Row]:
         return [Row(p, c) for p, c in zip(prompts, vlm.encode_completions(texts), strict=True)]
 
-    return rows([record.chosen for record in records]), rows([record.rejected for record in records])
+    return rows([record.chosen for record in records]), rows([record.rejected or "" for record in records])
 
 
 def reference_logps(

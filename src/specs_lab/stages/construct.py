@@ -1,16 +1,19 @@
-"""Stage `construct`: preference pairs from two models."""
+"""Stage `construct`: the data of a cold start, from whatever models the construction reads."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from specs_lab.core.errors import Fault, UserError
-from specs_lab.data.pairing import Sample, build_pairs
-from specs_lab.data.records import write_pairs
+from specs_lab.core.options import describe
+from specs_lab.data.card import write_card
+from specs_lab.data.constructions.base import KEPT, Construction
+from specs_lab.data.records import PairRecord, write_pairs
+from specs_lab.data.task_lists import write_tasks
+from specs_lab.data.workshop import Drawing, Question, Workshop
+from specs_lab.models.prompts import continued
 from specs_lab.models.vlm import VLM
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.sources.procedural import TaskRef
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Sampling
 from specs_lab.stages.common import load_model, open_loggers
@@ -19,67 +22,84 @@ from specs_lab.stages.scoring import judge_of, require_golds
 
 
 def run(context: StageContext) -> None:
-    """Writes ``pairs.parquet`` and ``card.json`` (how many prompts and responses passed which filter)."""
-    options, trainer = context.options["data"], context.options["trainer"]
-    sampling = Sampling(temperature=options.temperature, max_new_tokens=options.max_new_tokens)
-
-    cut: Counter[str] = Counter()
-
-    def sampler(side: str) -> Sample:
-        vlm = load_model(context, side)
-        return make_sampler(vlm, sampling, side, context.seed, trainer.sample_batch_size, cut)
-
-    sample_chosen, sample_rejected = sampler("chosen"), sampler("rejected")
-
-    def sample_checked(tasks: Sequence[Task], count: int) -> list[list[str]]:
-        require_golds(context, tasks, len(tasks))  # a batch at a time: how many will be drawn is not known
-        return sample_chosen(tasks, count)
-
+    """Writes ``pairs.parquet``, ``tasks.json`` (which tasks went where) and the data card."""
+    options: Construction = context.options["data"]
+    shop = make_workshop(context, {name: load_model(context, name) for name in context.inputs})
     with (
         open_loggers(context) as loggers,
         context.progress.task(f"{context.name}: pairs", options.pairs) as advance,
     ):
-        pairs, counts = build_pairs(
-            options,
-            context.options["problems"],
-            sample_checked,
-            sample_rejected,
-            context.seed,
-            advance,
-            judge_of(context),
-        )
-        counts.update(cut)
+        pairs = options.records(shop, advance)
+        shop.counts["pairs"] = len(pairs)
         for logger in loggers:
-            logger.log_metrics({f"pairs/{name}": count for name, count in counts.items()}, step=0)
+            logger.log_metrics({f"pairs/{name}": count for name, count in shop.counts.items()}, step=0)
     if not pairs:
-        raise UserError(
-            [
-                Fault(
-                    f"stage {context.name}",
-                    f"no pair came out of {counts['prompts']} prompts ({dict(counts)})",
-                    "train the zero model longer (zero.steps), or raise data.max_prompts_per_pair",
-                )
-            ]
-        )
+        raise UserError([_nothing_came_out(context, shop)])
     if len(pairs) < options.pairs:
         context.progress.message(f"{context.name}: only {len(pairs)} of {options.pairs} pairs could be made")
     write_pairs(context.folder / "pairs.parquet", pairs)
-    (context.folder / "card.json").write_text(json.dumps(dict(sorted(counts.items())), indent=2) + "\n")
+    write_tasks(context.folder, [*_kept(pairs), *shop.others])
+    described = describe(options)
+    write_card(context.folder, name=described.pop("class"), options=described, records=pairs, counts=dict(shop.counts))
 
 
-def make_sampler(vlm: VLM, sampling: Sampling, side: str, seed: int, batch_size: int, cut: Counter[str]) -> Sample:
-    """A function that samples responses, as text, for one side of pairs.
+def _kept(pairs: Sequence[PairRecord]) -> list[TaskRef]:
+    return [TaskRef(pair.id, pair.cell, KEPT) for pair in pairs if pair.cell]
 
-    Responses cut at their longest have no end to learn; they are left out and counted in ``cut``, as ``cut/<side>``.
+
+def _nothing_came_out(context: StageContext, shop: Workshop) -> Fault:
+    what = f"no pair came out of {shop.counts['prompts']} prompts ({dict(shop.counts)})"
+    return Fault(
+        f"stage {context.name}",
+        what,
+        "train the model that is distilled longer (zero.steps), or raise data.max_prompts_per_pair",
+    )
+
+
+def make_workshop(context: StageContext, models: Mapping[str, VLM]) -> Workshop:
+    """What the construction of a stage works with.
+
+    Args:
+        context: The stage.
+        models: The models that it may ask, by input.
     """
+    batch_size = context.options["trainer"].sample_batch_size
+    shop = Workshop(
+        seed=context.seed,
+        stream=context.stream,
+        problems=context.options["problems"],
+        judge=judge_of(context),
+        # A batch at a time: how many will be drawn is not known.
+        check_tasks=lambda tasks: require_golds(context, tasks, len(tasks)),
+    )
 
-    def sample(tasks: Sequence[Task], count: int) -> list[list[str]]:
-        prompts = vlm.encode_prompts(
-            [task.text for task in tasks], [task.problem.image for task in tasks], [task.problem.id for task in tasks]
-        )
-        keys = [[f"{side}/{seed}/{task.id}/{k}" for k in range(count)] for task in tasks]
-        made = generate(vlm, prompts, keys, sampling, batch_size=batch_size)
-        cut[f"cut/{side}"] += sum(completion.truncated for group in made for completion in group)
-        return [[vlm.decode(one.token_ids) for one in group if not one.truncated] for group in made]
+    def sample(model: str, questions: Sequence[Question], count: int, drawing: Drawing) -> list[list[str]]:
+        made, cut = answers(models[model], questions, count, drawing, batch_size)
+        shop.counts[f"cut/{model}"] += cut
+        return made
 
-    return sample
+    shop.sample = sample
+    return shop
+
+
+def answers(
+    vlm: VLM, questions: Sequence[Question], count: int, drawing: Drawing, batch_size: int
+) -> tuple[list[list[str]], int]:
+    """Samples answers to questions, all in one go.
+
+    Returns:
+        The texts of the answers to each question, without those cut at their longest, which have no end to learn; and
+        how many were cut.
+    """
+    if not questions:
+        return [], 0
+    prompts = vlm.encode_prompts(
+        [one.text for one in questions], [one.image for one in questions], [one.image_key for one in questions]
+    )
+    begun = vlm.encode_completions([one.begun for one in questions], ended=False)
+    prompts = [continued(prompt, ids) if ids else prompt for prompt, ids in zip(prompts, begun, strict=True)]
+    keys = [[f"{one.key}/{k}" for k in range(count)] for one in questions]
+    sampling = Sampling(temperature=drawing.temperature, max_new_tokens=drawing.max_new_tokens)
+    made = generate(vlm, prompts, keys, sampling, batch_size=batch_size)
+    cut = sum(completion.truncated for group in made for completion in group)
+    return [[vlm.decode(one.token_ids) for one in group if not one.truncated] for group in made], cut

@@ -32,7 +32,10 @@ class Study:
         model: The base model.
         problems: Where problems come from.
         suite: What is measured.
+        exploration: How exploration is measured.
         pretrain: Options of pretraining a base model.
+        teacher_model: Another model, for constructions that ask one.
+        select: How problems are sorted by difficulty.
         trainer: Hardware; never enters keys.
         logger: Loggers; never enters keys.
         extra: Further nodes by name, for recipes that need more than one of a group.
@@ -50,7 +53,10 @@ class Study:
     model: Any = None
     problems: Any = None
     suite: Any = None
+    exploration: Any = None
     pretrain: Any = None
+    teacher_model: Any = None
+    select: Any = None
     trainer: Any = None
     logger: Any = None
     extra: dict[str, Any] = field(default_factory=dict)
@@ -100,6 +106,7 @@ class StageContext:
         inputs: The artifact folder of each input.
         options: The options by role, and always the ``trainer``'s.
         seed: The study's seed; 0 for kinds that do not depend on it.
+        stream: Separates the random numbers of stages that read the same options; empty for most.
         store: The store, for intermediate results that other stages can use too.
         progress: Where progress is reported.
         loggers: Makes the Lightning loggers of this stage.
@@ -112,6 +119,7 @@ class StageContext:
     inputs: dict[str, Path]
     options: dict[str, Any]
     seed: int
+    stream: str = ""
     store: Store
     progress: Progress
     loggers: Callable[[], list[Any]]

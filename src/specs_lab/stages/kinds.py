@@ -6,15 +6,20 @@ neither Lightning nor transformers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from specs_lab.core.errors import Fault, suggest
 from specs_lab.objectives.none import NoColdStart
 
 
 def _never(_: Mapping[str, Any]) -> str | None:
     return None
+
+
+def _nothing(_: Mapping[str, Any], __: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
+    return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +28,18 @@ class StageKind:
 
     Attributes:
         name: The kind's name in recipes, and its folder in the store.
-        makes: What its artifact is to the stages that read it: ``model``, ``pairs``, or ``results`` (read by none).
-        inputs: {input name: what that input must be}.
+        makes: What its artifact is to the stages that read it: ``model``, ``pairs``, ``tasks``, or ``results`` (read by
+            none).
+        inputs: {input name: what that input must be, several joined by "or"}.
+        uses: Given the options by role, which of the inputs are read; a recipe may name more, whose stages are not run
+            for it. None: all of them.
+        optional: Inputs that a recipe may leave out.
         reads: Roles of options; a role is played by the config node of the same name unless the recipe says otherwise.
         code: Packages and modules that the result depends on; see :mod:`specs_lab.stages.fingerprint`.
         runner: ``"module:function"``, a function of a :class:`~specs_lab.stages.context.StageContext`.
         seeded: Whether the result depends on the study's seed.
         stands_for: Given the options by role, the input that a stage merely hands on (it is then skipped), or None.
+        unfit: Given the options by role, and those of the stages that its inputs come from by input, what does not fit.
     """
 
     name: str
@@ -40,6 +50,41 @@ class StageKind:
     runner: str
     seeded: bool = False
     stands_for: Callable[[Mapping[str, Any]], str | None] = _never
+    uses: Callable[[Mapping[str, Any]], Collection[str]] | None = None
+    optional: frozenset[str] = frozenset()
+    unfit: Callable[[Mapping[str, Any], Mapping[str, Mapping[str, Any]]], list[Fault]] = _nothing
+
+    def accepts(self, input_name: str) -> list[str]:
+        """What an input may be."""
+        return self.inputs[input_name].split(" or ")
+
+
+def _models_of_construction(options: Mapping[str, Any]) -> Collection[str]:
+    return options["data"].reads()
+
+
+def _without_rejected(options: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
+    """A fault if a loss on pairs would be given data without rejected sides."""
+    data = sources["data"].get("data")
+    needs = getattr(options["coldstart"], "needs_rejected", False)
+    if not needs or data is None or data.makes_rejected:
+        return []
+    what = "the loss compares two sides, and the data have no rejected one"
+    fix = "choose coldstart=sft, or data with one, e.g. data.rejected_form=polluted"
+    return [Fault("coldstart", what, fix)]
+
+
+def _unknown_buckets(options: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
+    """Faults of buckets that the stage which makes the tasks does not fill."""
+    if "tasks" not in sources:
+        what = "the stage is given no tasks, so there are no buckets"
+        return [Fault("rl.buckets", what, "leave it out, or give the stage the input `tasks`")] * bool(
+            options["rl"].buckets
+        )
+    made = sources["tasks"]
+    known = [*getattr(made.get("select"), "buckets", ()), *getattr(made.get("data"), "buckets", ())]
+    unknown = [name for name in options["rl"].buckets if name not in known]
+    return [Fault("rl.buckets", f"there is no bucket '{name}'", suggest(name, known)) for name in unknown]
 
 
 def _no_cold_start(options: Mapping[str, Any]) -> str | None:
@@ -84,7 +129,8 @@ _TRAINING = (
     *_STEPS,
 )
 _EVALUATION = (
-    "specs_lab.evaluation",
+    "specs_lab.evaluation.runner",
+    "specs_lab.evaluation.suites.cells",
     "specs_lab.metrics.generalization_factor",
     "specs_lab.stages.evaluate",
     "specs_lab.stages.curve",
@@ -93,10 +139,15 @@ _EVALUATION = (
 _RL = (
     "specs_lab.stages.rl",
     "specs_lab.training.grpo",
+    "specs_lab.training.prompt_masking",
+    "specs_lab.data.task_lists",
+    "specs_lab.metrics.reflections",
     "specs_lab.objectives.grpo",
     "specs_lab.objectives.advantages",
     "specs_lab.objectives.kl",
 )
+
+_CONSTRUCTION = ("specs_lab.stages.construct", "specs_lab.data", "specs_lab.core.chat", "specs_lab.metrics.reflections")
 
 _ALL = (
     StageKind(
@@ -109,18 +160,21 @@ _ALL = (
     StageKind(
         name="rl",
         makes="model",
-        inputs={"model": "model"},
+        inputs={"model": "model", "tasks": "tasks or pairs"},
+        optional=frozenset({"tasks"}),
         reads=("rl", "reward", "judge", "problems"),
         code=(*_RL, *_TRAINING, *_SAMPLING, *_PROBLEMS, *_MODEL),
         runner="specs_lab.stages.rl:run",
         seeded=True,
+        unfit=_unknown_buckets,
     ),
     StageKind(
         name="construct",
         makes="pairs",
-        inputs={"chosen": "model", "rejected": "model"},
+        inputs={"self": "model", "base": "model", "teacher": "model"},
+        uses=_models_of_construction,
         reads=("data", "judge", "problems"),
-        code=("specs_lab.stages.construct", "specs_lab.data", *_SAMPLING, *_PROBLEMS, *_MODEL),
+        code=(*_CONSTRUCTION, *_SAMPLING, *_PROBLEMS, *_MODEL),
         runner="specs_lab.stages.construct:run",
         seeded=True,
     ),
@@ -146,6 +200,16 @@ _ALL = (
         runner="specs_lab.stages.coldstart:run",
         seeded=True,
         stands_for=_no_cold_start,
+        unfit=_without_rejected,
+    ),
+    StageKind(
+        name="select",
+        makes="tasks",
+        inputs={"model": "model"},
+        reads=("select", "judge", "problems"),
+        code=("specs_lab.stages.select", *_CONSTRUCTION, *_SAMPLING, *_PROBLEMS, *_MODEL),
+        runner="specs_lab.stages.select:run",
+        seeded=True,
     ),
     # Not seeded: every model answers the same tasks under the same random numbers.
     StageKind(
@@ -155,6 +219,28 @@ _ALL = (
         reads=("suite", "judge", "problems"),
         code=(*_EVALUATION, *_SAMPLING, *_PROBLEMS, *_MODEL),
         runner="specs_lab.stages.evaluate:run",
+    ),
+    # Not seeded, for the same reason.
+    StageKind(
+        name="explore",
+        makes="results",
+        inputs={"model": "model"},
+        reads=("exploration", "judge", "problems"),
+        code=(
+            "specs_lab.stages.explore",
+            "specs_lab.evaluation.exploration",
+            "specs_lab.evaluation.runner",
+            "specs_lab.evaluation.suites",
+            "specs_lab.metrics.exploration",
+            "specs_lab.metrics.passk",
+            "specs_lab.metrics.reflections",
+            "specs_lab.metrics.stuckness",
+            "specs_lab.tracking.rows",
+            *_SAMPLING,
+            *_PROBLEMS,
+            *_MODEL,
+        ),
+        runner="specs_lab.stages.explore:run",
     ),
     # Not seeded: the seed of a base model is one of its options.
     StageKind(

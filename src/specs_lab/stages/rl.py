@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
+from specs_lab.core.seeding import python_rng
+from specs_lab.data.task_lists import read_tasks
 from specs_lab.models.reference import make_reference
 from specs_lab.problems.sources.procedural import Task, draw_mixed_task
 from specs_lab.rewards.scoring import Helpers
@@ -23,18 +28,18 @@ def run(context: StageContext) -> None:
     vlm = load_model(context, "model")
     # Arms share prompts and random numbers, whatever their model, method and learning rate; the zero model's RL and the
     # final one share them only if they draw from the same cells.
-    stream = rl_stream(context.seed, options.mixture)
-    problems = context.options["problems"]
+    stream = rl_stream(context.seed, options.mixture) + context.stream
+    draw = drawer(context)
 
     def spare(step: int, place: int, attempt: int) -> Task:
         # One number for each, so that the families take turns here as well.
         index = (step * options.prompts_per_step + place) * options.max_resamples + attempt - 1
-        task = draw_mixed_task(problems, options.mixture, f"{stream}/spare", index)
+        task = draw(f"{stream}/spare", index)
         require_golds(context, [task], 1)
         return task
 
     batch = options.prompts_per_step
-    tasks = Items(batch * options.steps, lambda index: draw_mixed_task(problems, options.mixture, stream, index))
+    tasks = Items(batch * options.steps, lambda index: draw(stream, index))
     require_golds(context, (tasks[index] for index in range(len(tasks))), len(tasks))
     reward: WeightedReward = context.options["reward"]
     reference = make_reference(vlm) if options.kl_weight or reward.asks_model else None
@@ -69,3 +74,24 @@ def run(context: StageContext) -> None:
             name=f"{context.name}: GRPO",
         )
     save_model(vlm, context)
+
+
+def drawer(context: StageContext) -> Callable[[str, int], Task]:
+    """(stream, index) to a task: of the list that the stage was given, or of the cells of its mixture.
+
+    A list is gone through again and again, in another order each time.
+    """
+    options, problems = context.options["rl"], context.options["problems"]
+    if "tasks" not in context.inputs:
+        return lambda stream, index: draw_mixed_task(problems, options.mixture, stream, index)
+    tasks = read_tasks(context.inputs["tasks"], options.buckets)
+
+    def draw(stream: str, index: int) -> Task:
+        epoch, place = divmod(index, len(tasks))
+        return order(stream, epoch)[place]
+
+    @cache
+    def order(stream: str, epoch: int) -> list[Task]:
+        return python_rng("tasks", stream, epoch).sample(tasks, len(tasks))
+
+    return draw

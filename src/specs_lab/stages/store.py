@@ -155,9 +155,14 @@ def file_hashes(folder: Path) -> dict[str, str]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if path.is_file() and not any(part.startswith(".") for part in name.parts):
-            with path.open("rb") as file:
-                hashes[name.as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+            hashes[name.as_posix()] = file_hash(path)
     return hashes
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify(folder: Path) -> None:

@@ -15,9 +15,10 @@ from types import TracebackType
 from typing import Any
 
 from specs_lab import __version__
+from specs_lab.core.options import describe
 from specs_lab.core.progress import Progress
 from specs_lab.stages.context import JobInfo, StageContext, Study
-from specs_lab.stages.graph import PlannedStage, describe, plan
+from specs_lab.stages.graph import PlannedStage, plan
 from specs_lab.stages.kinds import KINDS, StageKind
 from specs_lab.stages.store import Store, read_manifest, verify
 from specs_lab.tracking.rows import JOB_FILE
@@ -133,6 +134,7 @@ def _make(
                 inputs={name: source.folder for name, source in inputs.items()},
                 options={**stage.options, "trainer": study.trainer},
                 seed=stage.seed or 0,
+                stream=stage.stream,
                 store=store,
                 progress=progress,
                 loggers=partial(_loggers, study, done.info, stage),
@@ -144,6 +146,7 @@ def _make(
         "options": {role: describe(option) for role, option in stage.options.items()},
         "inputs": {name: source.key for name, source in inputs.items()},
         "seed": stage.seed,
+        "stream": stage.stream,
         "versions": _versions(),
     }
     return store.make(stage.kind, stage.key, build, manifest)

@@ -24,7 +24,7 @@ from specs_lab.tracking.scores import Scores
 Floats = NDArray[np.float64]
 
 CURVE, LAST, EQUAL_STEPS, EQUAL_COMPUTE = "curve", "last step", "equal steps", "equal compute"
-EVALUATION = "evaluation"
+EVALUATION, TRAINING = "evaluation", "training"
 GF_METRICS = ("format", "joint")
 _COMPARED = (EQUAL_STEPS, EQUAL_COMPUTE, EVALUATION)
 _SHARE, _DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
@@ -39,16 +39,19 @@ class Estimate:
         versus: The arm that it is compared with; then ``value`` is the difference, paired by problem and seed. Else "".
         stage: The stage.
         at: Where on the stage's curve: ``curve`` (each evaluated step), ``last step``, ``equal steps``,
-            ``equal compute``; ``evaluation`` for stages that evaluate only.
-        cell: The cell; for the Generalization Factor ``ID cell + OOD cell``.
+            ``equal compute``; ``evaluation`` for stages that evaluate only; ``training`` for what a stage's training
+            curve was like, see :mod:`specs_lab.tracking.training_metrics`.
+        cell: The cell; for the Generalization Factor ``ID cell + OOD cell``; "" for training.
         metric: ``format``, ``accuracy``, ``joint``, ``truncated``; ``gain_*`` (over the base model);
-            ``gf_<of>_raw`` and ``gf_<of>_gain``.
-        value: The mean over problems and seeds, or the factor of such means; a share. NaN where undefined.
-        low: Lower end of the 95 % interval over problems and seeds, see :mod:`specs_lab.metrics.statistics`.
+            ``gf_<of>_raw`` and ``gf_<of>_gain``; of training ``<statistic> <metric>``.
+        value: The mean over problems and seeds, or the factor of such means; a share. NaN where undefined. Of training
+            the mean over seeds, in the metric's own unit.
+        low: Lower end of the 95 % interval over problems and seeds, see :mod:`specs_lab.metrics.statistics`; of
+            training over seeds alone, NaN with one.
         high: Upper end.
-        n: Problems; the smaller number for the Generalization Factor.
+        n: Problems; the smaller number for the Generalization Factor; of training the steps that were recorded.
         seeds: Independently trained models.
-        step: The step; NaN for interpolated points.
+        step: The step; NaN for interpolated points; of training the last.
         flops: What the stage had cost by then, mean over seeds.
         note: Why the value is undefined.
     """
@@ -191,9 +194,9 @@ class Estimator:
         self._resampler = cache(lambda n, cell: Resampler(n, cell, resamples=resamples))
         self._measured: dict[Estimate, _Measured] = {}
 
-    def table(self) -> pd.DataFrame:
-        """All estimates, and the differences between arms."""
-        estimates = [*self._measured, *self._differences()]
+    def table(self, more: Iterable[Estimate] = ()) -> pd.DataFrame:
+        """All estimates, the differences between arms, and after them those that were made elsewhere."""
+        estimates = [*self._measured, *self._differences(), *more]
         return pd.DataFrame([asdict(one) for one in estimates], columns=list(ESTIMATE_COLUMNS))
 
     def notes(self) -> list[str]:

@@ -18,7 +18,15 @@ import numpy as np
 import pandas as pd
 
 from specs_lab.core.errors import Fault, UserError, raise_faults
-from specs_lab.tracking.rows import JOB_FILE, ROW_COLUMNS, SAMPLE_COLUMNS, read_rows, read_samples
+from specs_lab.tracking.rows import (
+    JOB_FILE,
+    MEASURE_COLUMNS,
+    ROW_COLUMNS,
+    SAMPLE_COLUMNS,
+    read_measures,
+    read_rows,
+    read_samples,
+)
 
 _TRACES = ("job.log", ".hydra/config.yaml")
 _TAGS = ("job", "arm", "seed", "stage", "kind", "key")
@@ -86,12 +94,15 @@ class Sweep:
         stages: A row per job and stage: job, arm, seed, stage, kind, key, cached, seconds, folder.
         rows: A row per job, stage, step, cell and metric: the same tags, then the columns of ``rows.csv``.
         samples: A row per job, stage, step, cell and task: the same tags, then columns of ``samples.parquet``.
+        measures: A row per job, stage, step, cell, task and measure: the same tags, then the columns of
+            ``measures.parquet``.
     """
 
     jobs: tuple[JobRecord, ...]
     stages: pd.DataFrame
     rows: pd.DataFrame
     samples: pd.DataFrame
+    measures: pd.DataFrame
 
     @property
     def arms(self) -> list[str]:
@@ -181,6 +192,7 @@ def load_sweep(job_dirs: Iterable[Path], sample_columns: Sequence[str] = SAMPLE_
         stages=pd.DataFrame(stages, columns=list(STAGE_COLUMNS)),
         rows=_gather(jobs, "rows.csv", read_rows, ROW_COLUMNS),
         samples=_gather(jobs, "samples.parquet", lambda path: read_samples(path, sample_columns), sample_columns),
+        measures=_gather(jobs, "measures.parquet", read_measures, MEASURE_COLUMNS),
     )
 
 

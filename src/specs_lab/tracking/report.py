@@ -15,6 +15,9 @@ import pandas as pd
 
 from specs_lab.metrics.statistics import INTERVAL, RESAMPLES
 from specs_lab.tracking.estimates import EQUAL_COMPUTE, EQUAL_STEPS, EVALUATION, Curves, Estimator, line_up, step_point
+from specs_lab.tracking.exploration import Crossing, estimate_exploration
+from specs_lab.tracking.exploration import as_json as crossings_as_json
+from specs_lab.tracking.exploration_figures import draw_passk
 from specs_lab.tracking.figures import draw_curves, draw_rl
 from specs_lab.tracking.frames import StageRecord, Sweep, load_sweep, select
 from specs_lab.tracking.scores import (
@@ -31,6 +34,8 @@ from specs_lab.tracking.scores import (
     read_shortfall,
 )
 from specs_lab.tracking.tables import print_summary, step_label
+from specs_lab.tracking.training_figures import draw_margins, draw_training
+from specs_lab.tracking.training_metrics import training_estimates, training_table
 
 __all__ = ["Summary", "estimate", "print_summary", "summarise"]
 
@@ -49,6 +54,7 @@ class Summary:
         mixtures: The cells that each arm's final RL drew its training prompts from, where that is recorded.
         curves: Its cold starts and where they are compared.
         notes: What a reader has to know.
+        crossings: Where curves of pass@k cross.
     """
 
     folder: Path
@@ -58,6 +64,7 @@ class Summary:
     mixtures: dict[str, tuple[str, ...]]
     curves: Curves
     notes: tuple[str, ...]
+    crossings: tuple[Crossing, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The summary as plain data; undefined numbers are None."""
@@ -68,6 +75,7 @@ class Summary:
             "rl_cells": {arm: list(cells) for arm, cells in self.mixtures.items()},
             "equal_steps": list(self.curves.steps),
             "equal_compute_flops": self.curves.flops,
+            "crossings": crossings_as_json(self.crossings),
             "notes": list(self.notes),
             "jobs": [
                 {"name": job.name, "arm": job.arm, "seed": job.seed, "status": job.status, "error": job.error}
@@ -82,8 +90,8 @@ def summarise(
 ) -> Summary:
     """Reads a sweep's jobs and writes what they found into the sweep's folder.
 
-    Writes ``summary.csv``, ``summary.json`` and, where there is something to draw, ``curves.png``, ``curves.svg``,
-    ``rl.png`` and ``rl.svg``.
+    Writes ``summary.csv``, ``summary.json``, ``training.csv`` (training metrics step by step) and, where there is
+    something to draw, the figures ``curves``, ``rl``, ``training``, ``margins`` and ``passk``, each as PNG and SVG.
 
     Args:
         sweep_dir: The sweep's folder.
@@ -101,8 +109,13 @@ def summarise(
     summary.table.to_csv(summary.folder / "summary.csv", index=False, float_format="%.8g")
     text = json.dumps(summary.as_json(), indent=1, allow_nan=False)
     (summary.folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    training_table(sweep.rows).to_csv(summary.folder / "training.csv", index=False, float_format="%.8g")
     draw_curves(summary.table, summary.readings, summary.folder / "curves")
-    draw_rl(sweep.rows, summary.folder / "rl", among=list(summary.readings))
+    arms = list(summary.readings)
+    draw_rl(sweep.rows, summary.folder / "rl", among=arms)
+    draw_training(sweep.rows, summary.folder / "training", among=arms)
+    draw_passk(summary.table, summary.crossings, summary.folder / "passk", among=arms)
+    draw_margins(sweep.rows, summary.folder / "margins", among=arms)
     return summary
 
 
@@ -128,9 +141,18 @@ def estimate(folder: Path, sweep: Sweep, steps: Sequence[int] = (), resamples: i
         else:
             gains_over = None if scores.stage == BASE_STAGE else base
             estimator.add(scores, gains_over, [step_point(EVALUATION, scores, int(scores.steps[-1]))])
-    table = estimator.table()
-    notes = (*curves.notes, *estimator.notes(), *_undefined(table), *_notes(sweep, evaluated))
-    return Summary(folder, sweep, table, readings, _mixtures(sweep), curves, notes)
+    training, apart = training_estimates(sweep.rows)
+    exploration = estimate_exploration(sweep, resamples)
+    table = estimator.table([*exploration.estimates, *training])
+    notes = (
+        *curves.notes,
+        *estimator.notes(),
+        *exploration.notes,
+        *apart,
+        *_undefined(table),
+        *_notes(sweep, evaluated),
+    )
+    return Summary(folder, sweep, table, readings, _mixtures(sweep), curves, notes, exploration.crossings)
 
 
 def _reading(sweep: Sweep, arm: str) -> Reading | None:

@@ -1,7 +1,8 @@
-"""The two tables that a stage writes: ``rows.csv`` (metrics) and ``samples.parquet`` (every evaluated response).
+"""The tables that a stage writes.
 
-Both lie in the stage's artifact folder, so a result is found wherever the artifact is reused. A row's budget columns
-are running totals of its stage at that step.
+``rows.csv`` has metrics, ``samples.parquet`` every evaluated response, ``measures.parquet`` what many responses to a
+problem make up. They lie in the stage's artifact folder, so a result is found wherever the artifact is reused. A row's
+budget columns are running totals of its stage at that step.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ SAMPLE_COLUMNS = (
     "accuracy",
     "truncated",
 )
+MEASURE_COLUMNS = ("step", "cell", "task_id", "metric", "value")
 _ROW_TYPES = {
     "step": "int64",
     "cell": "str",
@@ -133,6 +135,28 @@ def read_samples(path: Path, columns: Sequence[str] = SAMPLE_COLUMNS) -> pd.Data
 
     _require(path, parquet.read_schema(path).names, columns)
     return pd.read_parquet(path, columns=list(columns))
+
+
+def write_measures(path: Path, measures: Iterable[Mapping[str, Any]]) -> None:
+    """Writes a ``measures.parquet``: a value per problem and measure; NaN where a problem has none.
+
+    Args:
+        path: The file; replaced if it exists.
+        measures: One mapping per value with the keys ``MEASURE_COLUMNS``.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(list(measures), columns=list(MEASURE_COLUMNS))
+    frame.astype({"step": "int64", "value": "float64"}).to_parquet(path, index=False, compression="zstd")
+
+
+def read_measures(path: Path) -> pd.DataFrame:
+    """Reads a ``measures.parquet``.
+
+    Raises:
+        UserError: If a column is missing.
+    """
+    return read_samples(path, MEASURE_COLUMNS)
 
 
 def _require(path: Path, found: Sequence[str], wanted: Sequence[str]) -> None:

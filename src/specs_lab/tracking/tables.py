@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from specs_lab.tracking.estimates import EQUAL_COMPUTE, EQUAL_STEPS, EVALUATION
+from specs_lab.tracking.estimates import EQUAL_COMPUTE, EQUAL_STEPS, EVALUATION, TRAINING
+from specs_lab.tracking.frames import select
 from specs_lab.tracking.scores import ALL_ARMS, BASE_STAGE, FINAL_STAGE, ZERO_STAGE, Reading
 
 if TYPE_CHECKING:
@@ -243,8 +244,9 @@ def difference_table(summary: Summary) -> Table:
         ],
     )
     look, cold = _Look(summary.table), _cold_stages(summary)
-    compared = summary.table[summary.table["versus"] != ""]
-    order = list(summary.readings)
+    order = list(summary.readings)  # arms that only explore have no reading, and nothing to show here
+    compared = select(summary.table, arm=order, versus=order)
+    compared = compared[compared["at"] != TRAINING]
     pairs = sorted(
         set(zip(compared["arm"], compared["versus"], strict=True)),
         key=lambda pair: (order.index(pair[1]), order.index(pair[0])),

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from specs_lab.metrics import reflections
 from specs_lab.models.micro_batches import micro_batches
 from specs_lab.models.prompts import Prompt, Row, row_tokens
 from specs_lab.models.reference import Reference, make_reference
 from specs_lab.models.vlm import VLM
 from specs_lab.objectives.advantages import group_advantages
 from specs_lab.objectives.grpo import GRPOOptions, RolloutLogprobs, grpo_loss
+from specs_lab.objectives.kl import adapted_weight
 from specs_lab.objectives.terms import Loss, Unit
 from specs_lab.problems.sources.procedural import Task
 from specs_lab.rewards.scoring import Response, Score
@@ -25,6 +27,7 @@ from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Completion, Sampling
 from specs_lab.training.base import TrainingModule
 from specs_lab.training.distributed import gathered, my_share, summed
+from specs_lab.training.prompt_masking import masked_rows
 
 Spare = Callable[[int, int, int], Task]
 """(step, place in the batch, round) to a task that replaces one whose group taught nothing."""
@@ -55,6 +58,11 @@ class _Group:
     def teaches(self) -> bool:
         """Whether responses are scored differently, apart from what only shapes the reward."""
         return len({score.substance for score in self.scores}) > 1
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return sum(score.accuracy for score in self.scores) / len(self.scores)
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,7 @@ class GRPOModule(TrainingModule):
         self.reference = (reference or make_reference(vlm)) if options.kl_weight else None
         self.reward_terms = tuple(reward_terms)
         self.rollouts = 0
+        self._loss_options = options
         self._spent: Counter[str] = Counter()
 
     def train_step(self, batch: Sequence[Task]) -> dict[str, float]:
@@ -127,11 +136,16 @@ class GRPOModule(TrainingModule):
         samples = [
             _Sampled(Row(group.prompt, one.token_ids), one.logprobs, float(advantage), one.truncated)
             for group, place in zip(groups, places, strict=True)
+            if self._fits(group)
             for one, advantage in zip(group.completions, advantages[place], strict=True)
         ]
         trained = self._learn(samples)
         self._charge()
         return {**self._rollout_metrics(first, drawn), **trained}
+
+    def _fits(self, group: _Group) -> bool:
+        """Whether a group is neither too easy nor too hard to be trained on (MM-Eureka)."""
+        return self.options.accuracy_low <= group.accuracy <= self.options.accuracy_high
 
     # -- sampling ----------------------------------------------------------------------------------------------------
 
@@ -174,7 +188,7 @@ class GRPOModule(TrainingModule):
         if self.spare is None:
             return result, drawn
         for attempt in range(1, self.options.max_resamples + 1):
-            dull = [i for i, group in enumerate(result) if not group.teaches]
+            dull = [i for i, group in enumerate(result) if not (group.teaches and self._fits(group))]
             if not dull:
                 break
             there = [places[i] for i in dull]
@@ -201,10 +215,21 @@ class GRPOModule(TrainingModule):
         used = self._with_reference(used)
         tokens = row_tokens([s.row for s in used])
         metrics: dict[str, float] = {}
-        for _ in range(options.inner_updates):
-            metrics = self.update(used, lambda s: (s.row,), counts, self._objective)
+        for number in range(options.inner_updates):
+            seen = self._masked(used, number)
+            metrics = self.update(seen, lambda s: (s.row,), counts, self._objective)
             self._spent["trained"] += tokens
+            if options.kl_target:
+                weight = adapted_weight(self._loss_options.kl_weight, metrics["kl"], options.kl_target)
+                self._loss_options = replace(options, kl_weight=weight)
+                metrics["kl_weight"] = weight
         return {f"train/{name}": value for name, value in metrics.items()}
+
+    def _masked(self, samples: Sequence[_Sampled], update: int) -> list[_Sampled]:
+        """The samples as one inner update sees them."""
+        name = f"{self.stream}/{self.rollouts}/{update}"
+        rows = masked_rows([s.row for s in samples], self.options.prompt_masking, self.vlm, name)
+        return [replace(s, row=row) for s, row in zip(samples, rows, strict=True)]
 
     def _counts(self, kept: Sequence[_Sampled], responses: int) -> dict[Unit, float]:
         """What loss terms are divided by, over all ranks. Masked responses have no tokens but remain responses."""
@@ -245,7 +270,8 @@ class GRPOModule(TrainingModule):
             mask=mask,
             reference=padded(references) if references else None,
         )
-        loss = grpo_loss(rollout, torch.tensor([s.advantage for s in part]).to(policy), options)
+        advantages = torch.tensor([s.advantage for s in part]).to(policy)
+        loss = grpo_loss(rollout, advantages, self._loss_options)
         if scored.entropy is None or scored.nucleus is None:
             return loss
         lengths = mask.sum(-1).clamp(min=1)
@@ -279,6 +305,9 @@ class GRPOModule(TrainingModule):
             "length": sum(len(one.token_ids) for one in completions),
             "truncated": sum(one.truncated for one in completions),
             "zero_variance": sum(not group.teaches for group in groups) * self.options.group_size,
+            "all_right": sum(group.accuracy == 1 for group in groups) * self.options.group_size,
+            "all_wrong": sum(group.accuracy == 0 for group in groups) * self.options.group_size,
+            "reflections": sum(reflections.count(self.vlm.decode(one.token_ids)) for one in completions),
             "grading_stopped": sum(score.stopped for score in scores),
             **{f"reward/{name}": sum(score.terms.get(name, 0.0) for score in scores) for name in self.reward_terms},
             "count": len(scores),

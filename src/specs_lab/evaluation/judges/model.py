@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specs_lab.core.options import Checks, InvalidOption, option
-from specs_lab.evaluation.judges.asking import check_prompt, fill, verdict
+from specs_lab.core.quoting import read_yes_or_no
+from specs_lab.evaluation.judges.asking import check_prompt, fill
 from specs_lab.models.sources.embedded import FolderModel
 from specs_lab.rewards.judge import Judge, Judged
 
@@ -27,14 +27,6 @@ instruction in them.
 {answer}
 
 Does the answer mean the same as the reference? Reply with Yes or No and nothing else."""
-
-_VERDICT = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
-
-
-def read_yes_or_no(reply: str) -> bool | None:
-    """Which of "yes" and "no" is the first such word behind any reasoning; None if there is neither."""
-    found = _VERDICT.search(verdict(reply))
-    return None if found is None else found[1].lower() == "yes"
 
 
 class VLMJudge:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from specs_lab.core.options import Checks, option
 from specs_lab.core.seeding import python_rng
-from specs_lab.problems.base import FAMILIES, Problem, Split, make_problem
+from specs_lab.problems.base import FAMILIES, SPLITS, Problem, Split, make_problem
 from specs_lab.problems.instructions import INSTRUCTIONS, Instruction
 from specs_lab.problems.styles import STYLES
 
@@ -126,6 +126,35 @@ class Task:
     def text(self) -> str:
         """The text of the user's turn."""
         return self.instruction.ask(self.problem.question)
+
+
+@dataclass(frozen=True)
+class TaskRef:
+    """Which task, without its content.
+
+    Attributes:
+        id: The task's name.
+        cell: The cell that it was drawn for.
+        bucket: What it was put aside for, e.g. ``hard``.
+    """
+
+    id: str
+    cell: str
+    bucket: str = ""
+
+
+def redraw(ref: TaskRef) -> Task:
+    """The task of a reference, as :func:`draw_task` drew it.
+
+    Raises:
+        UserError: If there is no such family or style.
+        ValueError: If it is no name of a task.
+    """
+    family, split, seed, index, style, wording = ref.id.split("/")
+    if split not in SPLITS or wording not in INSTRUCTIONS:
+        raise ValueError(f"'{ref.id}' is no name of a task")
+    problem = make_problem(family, seed=int(seed), index=int(index), split=split, style=style)
+    return Task(ref.id, ref.cell, problem, INSTRUCTIONS[wording])
 
 
 def draw_mixed_task(problems: ProceduralProblems, mixture: Sequence[str], stream: str, index: int) -> Task:

@@ -86,6 +86,7 @@ class Line:
 
     Attributes:
         url: Base URL, as :func:`check_url` wants it.
+        called: What messages call the server, and where its options are: ``judge``.
         api_key_env: Variable of the environment that holds the key, read for every request; empty for none.
         timeout_s: Longest time for one attempt, from connecting to the last byte; to connect to each of the host's
             addresses, and to agree on TLS, may take as long again.
@@ -98,6 +99,7 @@ class Line:
     timeout_s: float
     retries: int
     max_response_bytes: int
+    called: str = "judge"
 
     def post(self, body: bytes, stop: Event) -> bytes:
         """Sends a JSON body, returns the body of the answer.
@@ -124,7 +126,7 @@ class Line:
     def fault(self, what: str, fix: str, *, attempts: int = 1) -> UserError:
         """What went wrong with this server."""
         often = f" ({attempts} attempts)" if attempts > 1 else ""
-        return UserError([Fault(f"judge at {self.url}", f"{what}{often}", fix)])
+        return UserError([Fault(f"{self.called} at {self.url}", f"{what}{often}", fix)])
 
     def excerpt(self, text: str) -> str:
         """The beginning of what a server wrote, fit for a terminal, without the key."""
@@ -135,18 +137,18 @@ class Line:
     def _attempt(self, body: bytes) -> bytes:
         key = _key(self.api_key_env)
         if self.api_key_env and not key:
-            raise _Failed("needs a key, and the variable that judge.api_key_env names holds none", "export it")
+            raise _Failed(f"needs a key, and the variable that {self.called}.api_key_env names holds none", "export it")
         try:
             status, retry_after, answer = self._exchange(body, key)
         except TimeoutError as error:
             what = f"did not answer within {self.timeout_s:g} s"
-            raise _Failed(what, "see whether it is busy, or raise judge.timeout_s", again=True) from error
+            raise _Failed(what, f"see whether it is busy, or raise {self.called}.timeout_s", again=True) from error
         except (OSError, HTTPException) as error:
             what = f"cannot be reached: {self.excerpt(str(error)) or type(error).__name__}"
-            raise _Failed(what, "start the server, or correct judge.url", again=True) from error
+            raise _Failed(what, f"start the server, or correct {self.called}.url", again=True) from error
         if len(answer) > self.max_response_bytes:
             what = f"answered {status} with more than {self.max_response_bytes} bytes"
-            raise _Failed(what, "correct judge.url, or raise judge.max_response_bytes")
+            raise _Failed(what, f"correct {self.called}.url, or raise {self.called}.max_response_bytes")
         if 200 <= status < 300:
             return answer
         # A server that refuses a key may quote parts of it.
@@ -179,15 +181,16 @@ class Line:
             connection.close()
 
     def _fix(self, status: int) -> str:
+        at = self.called
         if status in (401, 403):
-            return "export a valid key in the variable that judge.api_key_env names"
+            return f"export a valid key in the variable that {at}.api_key_env names"
         if 300 <= status < 400:
-            return "redirects are not followed: give the final address as judge.url"
+            return f"redirects are not followed: give the final address as {at}.url"
         if status == 404:
-            return f"correct judge.url (what stands before {PATH}) or judge.model"
+            return f"correct {at}.url (what stands before {PATH}) or {at}.model"
         if status == 429:
-            return "lower judge.max_concurrent, or raise judge.retries"
-        return "see the server's log" if status >= 500 else "correct judge.model, judge.max_tokens or judge.prompt"
+            return f"lower {at}.max_concurrent, or raise {at}.retries"
+        return "see the server's log" if status >= 500 else f"correct {at}.model, {at}.max_tokens or {at}.prompt"
 
 
 @cache

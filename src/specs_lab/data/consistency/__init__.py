@@ -1,0 +1,1 @@
+"""Who says whether a reasoning leads to its answer; the group ``consistency``."""

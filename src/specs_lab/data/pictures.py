@@ -1,0 +1,88 @@
+"""Decodes pictures that come from outside: nothing outside the data's folder is read, nothing huge is unpacked."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from PIL import Image, ImageOps
+
+MAX_PIXELS = 2**25
+"""Largest picture, in pixels: 100 MB when unpacked. A few kilobytes can claim to be far more."""
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+_TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
+
+
+class UnreadablePicture(Exception):
+    """A picture that cannot be used; the text says why."""
+
+
+def decode_picture(value: Any, folder: Path) -> Image.Image:
+    """Decodes a picture as a cell of a table holds it.
+
+    Transparent parts become white, and what a camera noted about being held sideways is applied.
+
+    Args:
+        value: The bytes of a picture file, a path relative to ``folder``, or a mapping with ``bytes`` or ``path``, as
+            the `datasets` library writes it.
+        folder: Where paths start; they may not leave it, by ``..`` or by a link.
+
+    Returns:
+        The picture, RGB.
+
+    Raises:
+        UnreadablePicture: If it is none of these, has more than :data:`MAX_PIXELS`, or cannot be decoded.
+    """
+    content = _content(value, folder)
+    try:
+        # Pillow warns of huge pictures before it refuses even larger ones; here both are the same refusal. What it
+        # remarks about metadata does not matter.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise UnreadablePicture(f"has {image.width} x {image.height} pixels; {MAX_PIXELS} is the most")
+                return _opaque(ImageOps.exif_transpose(image))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadablePicture(f"has more pixels than {MAX_PIXELS}, the most") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for broken files
+        raise UnreadablePicture(f"is no readable {', '.join(_FORMATS)} file") from error
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if image.mode not in _TRANSPARENT and "transparency" not in image.info:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
+def _content(value: Any, folder: Path) -> bytes:
+    if isinstance(value, Mapping):
+        value = value.get("path") if value.get("bytes") is None else value["bytes"]
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return _read_inside(value, folder)
+    raise UnreadablePicture("holds neither bytes nor a path")
+
+
+def _read_inside(text: str, folder: Path) -> bytes:
+    """The bytes of a file below ``folder``."""
+    outside = UnreadablePicture(f"'{text}' leaves the folder of the data file")
+    if not text or "\0" in text or "://" in text:
+        raise UnreadablePicture(f"{text!r} is no path of a file")
+    if PurePosixPath(text).is_absolute() or PureWindowsPath(text).anchor or ".." in PureWindowsPath(text).parts:
+        raise outside
+    path = folder / text
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise outside
+    if not path.is_file():
+        raise UnreadablePicture(f"there is no file '{text}' beside the data file")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadablePicture(f"the file '{text}' cannot be read ({error.strerror})") from error

@@ -1,0 +1,1 @@
+"""How tasks are sorted by difficulty; the group ``select``."""

@@ -1,0 +1,1 @@
+"""Who writes the chosen sides of pairs; the group ``teacher``."""

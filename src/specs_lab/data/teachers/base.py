@@ -1,0 +1,52 @@
+"""What a teacher is: whoever writes the responses that are distilled."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from specs_lab.data.workshop import Drawing, Question, Workshop
+from specs_lab.problems.sources.procedural import Task
+
+
+@dataclass(kw_only=True)
+class Teacher(ABC):
+    """Writes responses; a subclass under ``@option("teacher", …)`` says how."""
+
+    def reads(self) -> tuple[str, ...]:
+        """The model inputs that it asks."""
+        return ()
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """What it is called in the data that it wrote."""
+
+    @abstractmethod
+    def write(self, tasks: Sequence[Task], shop: Workshop, count: int, drawing: Drawing) -> list[list[str]]:
+        """Up to ``count`` responses to each task."""
+
+    def caption(self, tasks: Sequence[Task], shop: Workshop, drawing: Drawing) -> list[str]:
+        """What each task's picture shows, in words; empty where it cannot say."""
+        raise NotImplementedError(f"{type(self).__name__} describes no pictures")
+
+    def write_unseen(
+        self, tasks: Sequence[Task], captions: Sequence[str], shop: Workshop, count: int, drawing: Drawing
+    ) -> list[list[str]]:
+        """Up to ``count`` responses to each task, from a description of its picture instead of the picture."""
+        raise NotImplementedError(f"{type(self).__name__} writes from no descriptions")
+
+    @property
+    def replies(self) -> bool:
+        """Whether it can be asked anything else than tasks."""
+        return False
+
+    def reply(self, questions: Sequence[Question], shop: Workshop, drawing: Drawing) -> list[str]:
+        """One reply to each question; empty where there is none."""
+        raise NotImplementedError(f"{type(self).__name__} answers tasks only")
+
+
+def unseen(task: Task, caption: str, side: str, shop: Workshop) -> Question:
+    """A task as a question about a described picture, without the picture."""
+    return replace(shop.question(task, side, f"Picture: {caption}. {task.text}"), image=None, image_key="")

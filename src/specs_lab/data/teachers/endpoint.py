@@ -1,0 +1,108 @@
+"""A model behind an OpenAI-compatible endpoint as the teacher: it is sent the text and the picture."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+from PIL import Image
+
+from specs_lab.core.chat import Line
+from specs_lab.core.endpoint import Endpoint, Reply, ask, at_once
+from specs_lab.core.options import option
+from specs_lab.core.seeding import derive_seed
+from specs_lab.data.records import png_bytes
+from specs_lab.data.teachers.base import Teacher, unseen
+from specs_lab.data.workshop import Drawing, Question, Workshop
+from specs_lab.problems.sources.procedural import Task
+
+
+@option("teacher", "endpoint")
+@dataclass(kw_only=True)
+class EndpointTeacher(Endpoint, Teacher):
+    """Samples from a model behind a server, one request a response. Replies that were cut off are dropped and counted.
+
+    Attributes:
+        max_tokens: Longest reply. The construction's ``max_new_tokens`` counts tokens of the study's own models and is
+            not used here; its ``temperature`` is.
+        send_seed: Send a seed along, which depends on the study's seed, the task and the number of the response. Some
+            servers refuse it.
+        caption_prompt: Asks for a description of the picture.
+    """
+
+    timeout_s: float = 300.0
+    max_tokens: int = 2048
+    send_seed: bool = True
+    caption_prompt: str = "Describe the picture."
+
+    def __post_init__(self) -> None:
+        self.limit_checks(self.address_checks()).done()
+
+    @property
+    def source(self) -> str:
+        """The model's name."""
+        return self.model
+
+    def write(self, tasks: Sequence[Task], shop: Workshop, count: int, drawing: Drawing) -> list[list[str]]:
+        """Samples responses."""
+        return self._sample([shop.question(task, "chosen") for task in tasks], shop, count, drawing)
+
+    def caption(self, tasks: Sequence[Task], shop: Workshop, drawing: Drawing) -> list[str]:
+        """One description of each picture."""
+        return self.reply([shop.question(task, "caption", self.caption_prompt) for task in tasks], shop, drawing)
+
+    def write_unseen(
+        self, tasks: Sequence[Task], captions: Sequence[str], shop: Workshop, count: int, drawing: Drawing
+    ) -> list[list[str]]:
+        """Samples responses to tasks with descriptions in the place of pictures."""
+        both = zip(tasks, captions, strict=True)
+        return self._sample([unseen(task, caption, "unseen", shop) for task, caption in both], shop, count, drawing)
+
+    @property
+    def replies(self) -> bool:
+        """A model can be asked anything."""
+        return True
+
+    def reply(self, questions: Sequence[Question], shop: Workshop, drawing: Drawing) -> list[str]:
+        """Samples one reply to each question; empty where it was cut off."""
+        return [texts[0] if texts else "" for texts in self._sample(questions, shop, 1, drawing)]
+
+    def _sample(self, questions: Sequence[Question], shop: Workshop, count: int, drawing: Drawing) -> list[list[str]]:
+        """Asks each question ``count`` times.
+
+        Raises:
+            UserError: If the server cannot be asked, or does not answer with chat completions.
+        """
+        line = self.line("teacher")
+
+        def one(request: tuple[Question, int], stop: Event) -> Reply:
+            return self._ask(line, *request, drawing, stop)
+
+        requests = [(question, k) for question in questions for k in range(count)]
+        replies = at_once(one, requests, self.max_concurrent, "teacher")
+        shop.counts["cut/teacher"] += sum(reply.cut for reply in replies)
+        groups = (replies[start : start + count] for start in range(0, len(replies), count))
+        return [[reply.text.strip() for reply in group if not reply.cut] for group in groups]
+
+    def _ask(self, line: Line, question: Question, k: int, drawing: Drawing, stop: Event) -> Reply:
+        content: list[dict[str, Any]] = [{"type": "text", "text": question.text}]
+        if question.image is not None:
+            content.insert(0, {"type": "image_url", "image_url": {"url": _data_url(question.image)}})
+        request: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": content}],
+            "temperature": drawing.temperature,
+            "max_tokens": self.max_tokens,
+        }
+        if self.send_seed:
+            request["seed"] = derive_seed(question.key, k) % 2**31  # the APIs take 32 bits, some of them signed
+        body = json.dumps(request).encode()
+        return ask(line, lambda: line.post(body, stop), lambda reply: reply, "", "correct teacher.url or teacher.model")
+
+
+def _data_url(image: Image.Image) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png_bytes(image)).decode()}"

@@ -1,0 +1,131 @@
+"""Many responses to each problem: sampled, graded, and some of them looked at token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from specs_lab.evaluation.runner import suite_tasks
+from specs_lab.evaluation.suites.sampled import SampledSuite
+from specs_lab.metrics.exploration import Answered
+from specs_lab.models.micro_batches import micro_batches
+from specs_lab.models.prompts import Prompt, Row
+from specs_lab.models.vlm import VLM
+from specs_lab.problems.sources.procedural import ProceduralProblems, Task
+from specs_lab.rewards.scoring import Score
+from specs_lab.rewards.tasks import Assessor, asked
+from specs_lab.rewards.voting import ballots
+from specs_lab.rollout.inprocess import generate
+from specs_lab.rollout.sampling import Completion, Sampling
+
+_BATCHES = 4
+"""Batches of responses in one chunk of problems: prompts of like length share a batch within a chunk."""
+
+
+@dataclass(frozen=True)
+class Explored:
+    """A problem, and its responses as they are measured and as they were scored.
+
+    Attributes:
+        task: The problem.
+        answered: The responses.
+        scores: What each of them earned.
+    """
+
+    task: Task
+    answered: Answered
+    scores: Sequence[Score]
+
+
+class Explorer:
+    """Samples many responses to each problem of a suite.
+
+    Args:
+        suite: The settings.
+        problems: Where the problems come from.
+        batch_size: Responses decoded side by side.
+        micro_batch_tokens: Most tokens in a pass that looks at distributions.
+        score: Scores responses.
+
+    Attributes:
+        tasks: The problems; the same for every model and seed.
+    """
+
+    def __init__(
+        self,
+        suite: SampledSuite,
+        problems: ProceduralProblems,
+        *,
+        batch_size: int,
+        micro_batch_tokens: int,
+        score: Assessor,
+    ) -> None:
+        self.tasks = suite_tasks(suite, problems)
+        self._suite = suite
+        self._sampling = Sampling(temperature=suite.temperature, max_new_tokens=suite.max_new_tokens, top_p=suite.top_p)
+        self._batch_size = batch_size
+        self._micro_batch_tokens = micro_batch_tokens
+        self._score = score
+
+    def explore(self, vlm: VLM) -> Iterator[list[Explored]]:
+        """Yields the problems in chunks; every model answers under the same random numbers.
+
+        Args:
+            vlm: The model.
+        """
+        size = max(1, _BATCHES * self._batch_size // self._suite.samples)
+        for start in range(0, len(self.tasks), size):
+            yield self._chunk(vlm, self.tasks[start : start + size])
+
+    def _chunk(self, vlm: VLM, tasks: Sequence[Task]) -> list[Explored]:
+        prompts = vlm.encode_prompts(
+            [t.text for t in tasks], [t.problem.image for t in tasks], [t.problem.id for t in tasks]
+        )
+        keys = [[f"explore/{task.id}/{k}" for k in range(self._suite.samples)] for task in tasks]
+        groups = generate(vlm, prompts, keys, self._sampling, batch_size=self._batch_size)
+        spreads = self._spreads(vlm, prompts, groups)
+        texts = [[vlm.decode(one.token_ids) for one in group] for group in groups]
+        scores = iter(
+            self._score(
+                [text for group in texts for text in group],
+                [task for task, group in zip(tasks, groups, strict=True) for _ in group],
+            )
+        )
+        found = []
+        for task, group, said, (nucleus, entropy) in zip(tasks, groups, texts, spreads, strict=True):
+            earned = [next(scores) for _ in group]
+            answered = Answered(
+                texts=said,
+                lengths=[len(one.token_ids) for one in group],
+                votes=ballots(asked(task), earned),
+                correct=[score.accuracy for score in earned],
+                format=[score.format for score in earned],
+                nucleus=nucleus,
+                entropy=entropy,
+            )
+            found.append(Explored(task, answered, earned))
+        return found
+
+    def _spreads(
+        self, vlm: VLM, prompts: Sequence[Prompt], groups: Sequence[Sequence[Completion]]
+    ) -> list[tuple[list[float], list[float]]]:
+        """For each problem, nucleus sizes and entropies at all positions of its first few responses."""
+        found: list[tuple[list[float], list[float]]] = [([], []) for _ in prompts]
+        rows = [
+            (i, Row(prompt, one.token_ids))
+            for i, (prompt, group) in enumerate(zip(prompts, groups, strict=True))
+            for one in group[: self._suite.spread_samples]
+        ]
+        with vlm.inference():
+            for part in micro_batches(
+                rows, lambda item: (item[1],), self._micro_batch_tokens, shared=vlm.shares_prompts
+            ):
+                scored = vlm.logprobs([row for _, row in part], spread=True)
+                if scored.nucleus is None or scored.entropy is None:
+                    raise RuntimeError("the spread of distributions was asked for and is missing")
+                for (i, row), sizes, entropies in zip(
+                    part, scored.nucleus.tolist(), scored.entropy.tolist(), strict=True
+                ):
+                    found[i][0].extend(sizes[: len(row.completion)])
+                    found[i][1].extend(entropies[: len(row.completion)])
+        return found

@@ -1,0 +1,97 @@
+"""Stage `explore`: many responses of the input model to each problem, and what they say about its exploration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from specs_lab.core.budget import Budget
+from specs_lab.evaluation.exploration import Explored, Explorer
+from specs_lab.evaluation.suites.sampled import SampledSuite
+from specs_lab.metrics.exploration import measures
+from specs_lab.rewards.tasks import assessor
+from specs_lab.stages.common import load_model, open_loggers
+from specs_lab.stages.context import StageContext
+from specs_lab.stages.scoring import judge_of, require_golds
+from specs_lab.tracking.rows import RowWriter, write_measures
+
+RESPONSES = "responses.parquet"
+"""Every response, for notebooks: task_id, cell, k, response, correct, format, extracted, length (tokens)."""
+
+
+def run(context: StageContext) -> None:
+    """Writes ``measures.parquet`` (a value per problem and measure), their means as rows, and all responses.
+
+    Raises:
+        UserError: If a gold answer cannot be used.
+    """
+    suite: SampledSuite = context.options["exploration"]
+    trainer = context.options["trainer"]
+    vlm = load_model(context, "model")
+    explorer = Explorer(
+        suite,
+        context.options["problems"],
+        batch_size=trainer.sample_batch_size,
+        micro_batch_tokens=trainer.micro_batch_tokens,
+        score=assessor(judge_of(context)),
+    )
+    require_golds(context, explorer.tasks, len(explorer.tasks))
+    explored: list[Explored] = []
+    with context.progress.task(f"{context.name}: problems", len(explorer.tasks)) as advance:
+        for part in explorer.explore(vlm):
+            explored += part
+            advance(len(part))
+    found = _long(explored, suite)
+    write_measures(context.folder / "measures.parquet", found)
+    _write_responses(context.folder / RESPONSES, explored)
+    _report(context, found, Budget(vlm.forward_parameters))
+
+
+def _long(explored: Sequence[Explored], suite: SampledSuite) -> list[dict[str, Any]]:
+    """A mapping per problem and measure."""
+    ks = suite.measured_ks()
+    return [
+        {"step": 0, "cell": one.task.cell, "task_id": one.task.id, "metric": metric, "value": value}
+        for one in explored
+        for metric, value in measures(one.answered, ks, suite.group_size).items()
+    ]
+
+
+def _report(context: StageContext, found: Sequence[Mapping[str, Any]], budget: Budget) -> None:
+    """Writes and logs the mean of each measure over the problems that have a value."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for one in found:
+        known = values.setdefault((one["cell"], one["metric"]), [])
+        if not math.isnan(one["value"]):
+            known.append(one["value"])
+    means = {key: sum(known) / len(known) if known else math.nan for key, known in values.items()}
+    with RowWriter(context.folder / "rows.csv") as rows:
+        for (cell, metric), mean in means.items():
+            n = len(values[cell, metric])
+            rows.add(step=0, cell=cell, metric=metric, value=mean, n=n, budget=budget)
+    logged = {f"explore/{cell}/{metric}": mean for (cell, metric), mean in means.items() if not math.isnan(mean)}
+    with open_loggers(context) as loggers:
+        for logger in loggers:
+            logger.log_metrics(logged, step=0)
+
+
+def _write_responses(path: Path, explored: Sequence[Explored]) -> None:
+    import pandas as pd
+
+    responses = [
+        {
+            "task_id": one.task.id,
+            "cell": one.task.cell,
+            "k": k,
+            "response": one.answered.texts[k],
+            "correct": score.accuracy,
+            "format": score.format,
+            "extracted": score.extracted,
+            "length": one.answered.lengths[k],
+        }
+        for one in explored
+        for k, score in enumerate(one.scores)
+    ]
+    pd.DataFrame(responses).to_parquet(path, index=False, compression="zstd")

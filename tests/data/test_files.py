@@ -57,7 +57,8 @@ def _only(result):
 
 def test_texts_are_enough(jsonl):
     pair = _only(read_user_pairs(jsonl(GOOD)))
-    assert pair == PairRecord(id="row/1", prompt="How many?", chosen="<answer> 1 </answer>", rejected="1")
+    unknown = dict.fromkeys(["chosen_format", "chosen_correct", "rejected_format", "rejected_correct"])
+    assert pair == PairRecord(id="row/1", prompt="How many?", chosen="<answer> 1 </answer>", rejected="1", **unknown)
 
 
 def test_messages_with_text_or_parts_are_read(jsonl):
@@ -90,6 +91,15 @@ def test_completion_is_another_name_of_chosen_and_rejected_may_be_missing(jsonl)
         assert (pair.chosen, pair.rejected) == ("c", None)
 
 
+def test_a_rejected_side_may_be_demanded(jsonl):
+    path = jsonl(GOOD, {**GOOD, "rejected": " "}, {**GOOD, "rejected": None})
+    pairs, counts = read_user_pairs(path, needs_rejected=True, skip_broken=True)
+    assert len(pairs) == 1
+    assert counts == {"rows": 3, "broken/no_rejected": 2}
+    with pytest.raises(UserError, match="line 2: has no 'rejected'"):
+        read_user_pairs(path, needs_rejected=True)
+
+
 def test_what_is_known_about_a_row_is_kept(jsonl):
     row = {**GOOD, "id": 7, "answer": 3.5, "cell": "id", "family": "count", "source": "gold", "unknown": [1]}
     pair = _only(read_user_pairs(jsonl(row)))
@@ -107,7 +117,7 @@ def test_our_own_file_is_read_as_it_was(toy_problems, tmp_path):
     again, counts = read_user_pairs(tmp_path / "pairs.parquet")
     assert counts == {"rows": len(pairs)}
     for one, two in zip(again, read_pairs(tmp_path / "pairs.parquet"), strict=True):
-        assert vars(one) | {"image": None} == vars(two) | {"image": None}
+        assert vars(one) | {"image": None} == vars(two) | {"image": None, "chosen_format": None, "chosen_correct": None}
         np.testing.assert_array_equal(np.asarray(one.image), np.asarray(two.image))
 
 

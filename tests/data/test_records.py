@@ -45,7 +45,7 @@ def _load(path, tmp_path):
 
 
 def test_pairs_survive_the_disk(pairs, tmp_path):
-    pairs = [*pairs, PairRecord(id="bare", prompt="no picture", chosen="good")]
+    pairs = [*pairs, PairRecord(id="bare", prompt="no picture", chosen="good", chosen_correct=None)]
     write_pairs(tmp_path / "pairs.parquet", pairs)
     for one, two in zip(read_pairs(tmp_path / "pairs.parquet"), pairs, strict=True):
         _same(one, two)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from specs_lab.metrics.exploration import AMOUNTS, Answered, measures
+from specs_lab.metrics.exploration import AMOUNTS, DIFFERENCES, Answered, measures
 
 TEXTS = ["wait, 7", "7", "again, again 8", "nothing"]
 ANSWERED = Answered(
@@ -41,6 +41,7 @@ def test_every_measure_by_hand():
             "reflections wrong": 1.0,
             "accuracy with reflection": 0.5,
             "accuracy without reflection": 0.5,
+            "aha accuracy gap": 0.0,
         }
     )
 
@@ -51,6 +52,7 @@ def test_what_a_problem_has_no_value_of_is_missing():
     assert {name for name, value in found.items() if math.isnan(value)} == {
         "reflections correct",
         "accuracy with reflection",
+        "aha accuracy gap",
     }
     assert "rbf" not in found  # nobody looked
     assert (found["all wrong"], found["all correct"]) == (1.0, 0.0)  # a group of all there are
@@ -59,4 +61,14 @@ def test_what_a_problem_has_no_value_of_is_missing():
 def test_what_may_exceed_one_is_known():
     found = measures(ANSWERED, [1], 2)
     assert found.keys() >= AMOUNTS
-    assert all(0 <= value <= 1 for name, value in found.items() if name not in AMOUNTS)
+    assert all(0 <= value <= 1 for name, value in found.items() if name not in AMOUNTS | DIFFERENCES)
+
+
+def test_the_gap_is_accuracy_with_a_reflection_minus_without():
+    texts = ["wait 8", "wait 7", "hmm 8", "7"]
+    correct = [False, True, False, True]
+    found = measures(
+        Answered(texts=texts, lengths=[2] * 4, votes=["8", "7", "8", "7"], correct=correct, format=[True] * 4), [1], 2
+    )
+    assert found["aha accuracy gap"] == pytest.approx(1 / 3 - 1)
+    assert found["reflections correct"] == 0.5

@@ -113,6 +113,7 @@ def test_a_curve_has_the_powers_of_two(samples, ks):
         ([0.2, 0.4, 0.6, 0.8], [0.3, 0.4, 0.6, 0.8], None),  # only meets
         ([0.2, 0.4, 0.6, 0.8], [0.3, 0.3, 0.6, 0.7], 2),
         ([0.2, 0.4], [0.2, 0.4], None),
+        ([0.3, 0.4], [0.2, 0.4 + 1e-15], None),  # rounding
     ],
 )
 def test_crossings_by_hand(base, other, expected):

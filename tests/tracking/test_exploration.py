@@ -15,6 +15,7 @@ from specs_lab.tracking.exploration_figures import draw_passk
 from specs_lab.tracking.frames import load_sweep, select
 from specs_lab.tracking.report import estimate, print_summary, summarise
 from specs_lab.tracking.rows import MEASURE_COLUMNS, read_measures, write_measures
+from specs_lab.tracking.tables import all_tables
 
 
 def rising(start, slope):
@@ -173,7 +174,16 @@ def test_nothing_else_in_the_summary_changes(sweep):
 def test_a_sweep_that_only_explores_is_reported(two_arms):
     summary = summarise(two_arms.folder, two_arms.jobs)
     assert {"passk.png", "passk.svg", "summary.csv"} <= {path.name for path in two_arms.folder.iterdir()}
-    print_summary(Console(width=120, file=io.StringIO()), summary)
+    console = Console(width=140, file=io.StringIO())
+    print_summary(console, summary)
+    (table,) = all_tables(summary)
+    assert table.row_count == 2 * (1 + 2)
+    row = one(summary.table, arm="sharp", stage="explore_final", cell="id", metric="pass@8")
+    assert f"]{100 * row['value']:.1f}[" in list(table.columns[4].cells)[2]
+    row = one(summary.table, arm="sharp", stage="explore_final", cell="id", metric="rbf")
+    assert f"]{row['value']:.3g}[" in list(table.columns[6].cells)[2]
+    for wanted in ("Exploration", "pass@8", "rbf", "explore_final", "all arms"):
+        assert wanted in console.file.getvalue()
 
 
 def test_the_figure_repeats_exactly_and_is_only_drawn_of_something(two_arms, tmp_path):

@@ -10,12 +10,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import TypeVar, get_type_hints
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from specs_lab.core.errors import Fault
 
@@ -65,10 +66,22 @@ def option(group: str, name: str) -> Callable[[C], C]:
         if (group, name) in _OPTIONS:
             raise ValueError(f"option {group}={name} is registered twice")
         _OPTIONS[group, name] = kind
-        ConfigStore.instance().store(group=f"schema/{group}", name=name, node=kind, provider="specs_lab")
+        ConfigStore.instance().store(group=f"schema/{group}", name=name, node=_schema(kind), provider="specs_lab")
         return cls
 
     return register
+
+
+def _schema(kind: type) -> DictConfig:
+    """What Hydra knows of an option: its fields, without the defaults of those that are choices of another group.
+
+    Otherwise such a field could hold no other choice than its default: nodes turn into subclasses only.
+    """
+    schema: DictConfig = OmegaConf.structured(kind)
+    for name, hint in get_type_hints(kind).items():
+        if is_dataclass(hint) and OmegaConf.get_type(schema, name) not in (None, hint):
+            schema[name] = MISSING
+    return schema
 
 
 def discover_options() -> dict[tuple[str, str], type]:
@@ -90,19 +103,6 @@ def plugin_modules() -> list[str]:
 @cache  # what is installed is taken not to change while a process runs
 def _plugins() -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=PLUGINS))
-
-
-def describe(option: Any) -> dict[str, Any]:
-    """An options object as plain data, with the name of its class, and of those of the objects in it."""
-    return {"class": type(option).__name__, **{f.name: _described(getattr(option, f.name)) for f in fields(option)}}
-
-
-def _described(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return describe(value)
-    if isinstance(value, dict):
-        return {name: _described(item) for name, item in value.items()}
-    return [_described(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class InvalidOption(ValueError):

@@ -24,7 +24,8 @@ _GROUPS = {"by_pollution": "Rejected form", "by_source": "Source", "by_family": 
 """Which groups are drawn: the first two that hold more than one, if there are such."""
 _BARS = 10
 """How many bars fit in a panel of half the height."""
-_NAME_WIDTH = 20
+_NAME_WIDTH = 26
+_YIELD = "Yield"
 
 _EXAMPLES = 10
 _MONOSPACE = "DejaVu Sans Mono"
@@ -48,14 +49,14 @@ def draw_card(facts: Mapping[str, Any], path: Path) -> None:
         figure = Figure(figsize=(WIDTH_INCHES, 6.4), dpi=DPI, layout=layout)
         told = sorted((key for key in _GROUPS if facts[key]), key=lambda key: len(facts[key]) < 2)[:2]
         grid = figure.add_gridspec(2, 3 if told else 2)
-        _bars(figure.add_subplot(grid[:, 0]), "Yield", yields(facts), most=2 * _BARS)
+        _bars(figure.add_subplot(grid[:, 0]), _YIELD, yields(facts), most=2 * _BARS)
         _draw_lengths(figure.add_subplot(grid[0, 1]), facts)
         _draw_sides(figure.add_subplot(grid[1, 1]), facts)
         for row, key in enumerate(told):
             place = figure.add_subplot(grid[row, 2] if len(told) > 1 else grid[:, 2])
             _bars(place, _GROUPS[key], list(facts[key].items()), most=_BARS if len(told) > 1 else 2 * _BARS)
         plural = "pairs" if facts["sides"]["rejected"]["count"] else "responses"
-        title = drawable(f"{facts['construction']}: {facts['pairs']:,} {plural}")
+        title = _one_line(f"{facts['construction']}: {facts['pairs']:,} {plural}")
         figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold", parse_math=False)
         figure.savefig(path, dpi=DPI)
 
@@ -123,12 +124,13 @@ def _bars(axes: Axes, title: str, counts: Sequence[tuple[str, int]], most: int) 
     What came in and what came out of a yield are darker than what happened on the way.
     """
     if len(counts) > most:
-        kept, rest = [*counts[: most - 2], counts[-1]], counts[most - 2 : -1]
-        counts = [*kept[:-1], (f"{len(rest)} others", sum(n for _, n in rest)), kept[-1]]
+        last = [counts[-1]] if title == _YIELD else []
+        kept, rest = counts[: most - 1 - len(last)], counts[most - 1 - len(last) : len(counts) - len(last)]
+        counts = [*kept, (f"{len(rest)} others", sum(n for _, n in rest)), *last]
     places = np.arange(len(counts))
     values = [n for _, n in counts]
     largest = max(1, *values) if values else 1
-    dark = {"prompts", "rows", "pairs"} if title == "Yield" else set()
+    dark = {"prompts", "rows", "pairs"} if title == _YIELD else set()
     colours = [COLOURS[0] if name in dark else COLOURS[5] for name, _ in counts]
     axes.barh(places, values, height=0.62, color=colours)
     for place, value in zip(places, values, strict=True):
@@ -143,9 +145,9 @@ def _bars(axes: Axes, title: str, counts: Sequence[tuple[str, int]], most: int) 
 
 
 def _short(name: str) -> str:
-    """A name with spaces, on two lines if it is long, cut if it is longer."""
-    plain = drawable(name.replace("_", " ").replace("/", ": "))
-    return "\n".join(textwrap.wrap(plain, _NAME_WIDTH, max_lines=2, placeholder="\N{HORIZONTAL ELLIPSIS}"))
+    """A name as plain words, cut if it is long."""
+    words = _one_line(name.replace("_", " ").replace("/", ": "))
+    return words if len(words) <= _NAME_WIDTH else words[: _NAME_WIDTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _draw_lengths(axes: Axes, facts: Mapping[str, Any]) -> None:
@@ -210,10 +212,10 @@ def _draw_example(
     width, height = figure.get_size_inches()
     edges = [_MARGIN / width, 1 - _MARGIN / width]
     figure.add_artist(Line2D(edges, [top / height] * 2, color="#e0e0e0", linewidth=0.8))
-    heading = "  \N{MIDDLE DOT}  ".join(filter(None, (record.family, record.cell, record.source, record.id)))
-    _write(figure, _MARGIN, top - 0.08, drawable(heading)[:100], color=FAINT, fontsize=8)
+    heading = " \N{MIDDLE DOT} ".join(filter(str.strip, (record.family, record.cell, record.source, record.id)))
+    _write(figure, _MARGIN, top - 0.08, _one_line(heading)[:100], color=FAINT, fontsize=8)
     if record.pollution and len(lefts) > 2:
-        _write(figure, lefts[-1], top - 0.08, drawable(record.pollution)[:40], color=SIDES["rejected"], fontsize=8)
+        _write(figure, lefts[-1], top - 0.08, _one_line(record.pollution)[:40], color=SIDES["rejected"], fontsize=8)
     top -= _HEAD
     if record.image is not None:
         place = (_MARGIN / width, (top - _PICTURE) / height, _PICTURE / width, _PICTURE / height)
@@ -246,6 +248,10 @@ def _wrap(text: str, width: int) -> list[str]:
     start = _MOST_LINES - _LAST_LINES - 1
     left_out = f"\N{HORIZONTAL ELLIPSIS} {len(lines) - start - _LAST_LINES} lines \N{HORIZONTAL ELLIPSIS}"
     return [*lines[:start], left_out, *lines[-_LAST_LINES:]]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(drawable(text).split())
 
 
 def drawable(text: str) -> str:

@@ -28,6 +28,7 @@ _FIXES = {
     "not_json": "write one JSON object a line, in UTF-8",
     "no_prompt": "add the question as text or as one message of the user",
     "no_chosen": "add the response to learn, under chosen or completion",
+    "no_rejected": "add the response to turn away from, or train without rejected sides",
     "role_order": "give one user message as prompt and one assistant message a side; put what a system message says at "
     "the start of the prompt",
     "bad_message": "write messages as {role, content}, and content as text or as parts of type text or image",
@@ -51,15 +52,16 @@ class _Broken(Exception):
 
 
 def read_user_pairs(
-    path: Path, limit: int | None = None, *, skip_broken: bool = False
+    path: Path, limit: int | None = None, *, needs_rejected: bool = False, skip_broken: bool = False
 ) -> tuple[list[PairRecord], Counter[str]]:
     """Reads pairs row by row, so that of the file only a few rows are in memory beside the pairs.
 
-    Whether sides follow a format and are right is not known from the file: those attributes keep their defaults.
+    Whether sides follow a format and are right is not known from the file: those attributes are None.
 
     Args:
         path: A ``.parquet`` or ``.jsonl`` file.
         limit: Stop after so many pairs; None reads all.
+        needs_rejected: A row without a rejected side is broken.
         skip_broken: Leave rows out that cannot be used, and count them by reason, instead of raising.
 
     Returns:
@@ -80,7 +82,7 @@ def read_user_pairs(
         try:
             if isinstance(row, _Broken):
                 raise row
-            records.append(_record(row, number, path.parent, ids))
+            records.append(_record(row, number, path.parent, ids, needs_rejected))
         except _Broken as broken:
             counts[f"broken/{broken.reason}"] += 1
             if len(faults) < _FAULTS_SHOWN:
@@ -155,7 +157,7 @@ def _json_row(line: bytes) -> Mapping[str, Any] | _Broken:
     return row if isinstance(row, dict) else _Broken("not_json", "is no JSON object")
 
 
-def _record(row: Mapping[str, Any], number: int, folder: Path, ids: set[str]) -> PairRecord:
+def _record(row: Mapping[str, Any], number: int, folder: Path, ids: set[str], needs_rejected: bool) -> PairRecord:
     """Makes a pair of a row.
 
     Raises:
@@ -166,6 +168,9 @@ def _record(row: Mapping[str, Any], number: int, folder: Path, ids: set[str]) ->
     rejected = _turn(row, "rejected", "assistant")[0] if row.get("rejected") else None
     if not chosen.strip():
         raise _Broken("no_chosen", "has no 'chosen', or an empty one")
+    rejected = rejected if rejected and rejected.strip() else None
+    if rejected is None and needs_rejected:
+        raise _Broken("no_rejected", "has no 'rejected', or an empty one")
     if rejected is not None and rejected.strip() == chosen.strip():
         raise _Broken("same_sides", "'chosen' and 'rejected' are the same")
     prompt, image = _picture(row, prompt, places, inline, folder)
@@ -175,9 +180,9 @@ def _record(row: Mapping[str, Any], number: int, folder: Path, ids: set[str]) ->
     if name in ids:
         raise _Broken("repeated_id", f"an earlier row has the id '{name}' too")
     ids.add(name)
-    texts: dict[str, Any] = {key: _text(row, key) for key in _TEXTS}
-    rejected = rejected if rejected and rejected.strip() else None
-    return PairRecord(id=name, prompt=prompt, chosen=chosen, rejected=rejected, image=image, **texts)
+    rest: dict[str, Any] = {key: _text(row, key) for key in _TEXTS}
+    rest |= {"chosen_format": None, "chosen_correct": None}
+    return PairRecord(id=name, prompt=prompt, chosen=chosen, rejected=rejected, image=image, **rest)
 
 
 def _turn(row: Mapping[str, Any], key: str, role: str, shown: str = "") -> tuple[str, int, list[Any]]:

@@ -36,10 +36,10 @@ class PairRecord:
         pollution: How the rejected side's form was spoilt; ``own`` if it missed the format by itself; empty if it
             follows it or there is none.
         supplemented: Whether the chosen side's form had to be completed.
-        chosen_format: Whether the chosen side follows the requested format.
-        chosen_correct: Whether it answers correctly.
-        rejected_format: Whether the rejected side follows the requested format; None if there is none.
-        rejected_correct: Whether it answers correctly (before its form was spoilt); None if there is none.
+        chosen_format: Whether the chosen side follows the requested format; None if nobody looked.
+        chosen_correct: Whether it answers correctly; None if nobody looked.
+        rejected_format: Whether the rejected side follows the requested format; None also if there is none.
+        rejected_correct: Whether it answers correctly (before its form was spoilt); None also if there is none.
     """
 
     id: str
@@ -53,8 +53,8 @@ class PairRecord:
     source: str = ""
     pollution: str = ""
     supplemented: bool = False
-    chosen_format: bool = True
-    chosen_correct: bool = True
+    chosen_format: bool | None = True
+    chosen_correct: bool | None = True
     rejected_format: bool | None = None
     rejected_correct: bool | None = None
 

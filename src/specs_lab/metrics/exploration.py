@@ -14,9 +14,12 @@ PASS, JOINT_PASS, MAJ = "pass@", "joint pass@", "maj@"
 """What k follows: the answer is right, format and answer are, the majority's answer is."""
 RBF, ENTROPY, LENGTH = "rbf", "entropy", "length"
 REFLECTIONS, REFLECTIONS_CORRECT, REFLECTIONS_WRONG = "reflections", "reflections correct", "reflections wrong"
+WITH, WITHOUT, AHA_GAP = "accuracy with reflection", "accuracy without reflection", "aha accuracy gap"
 DISTINCT = "distinct answers"
 AMOUNTS = frozenset({RBF, ENTROPY, LENGTH, REFLECTIONS, REFLECTIONS_CORRECT, REFLECTIONS_WRONG, DISTINCT})
 """Measures that are no shares: they may exceed 1, but are never negative."""
+DIFFERENCES = frozenset({AHA_GAP})
+"""Measures that are differences of shares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +78,15 @@ def _reflections(answered: Answered) -> dict[str, float]:
     """Reflection words beside correctness: whether one goes with the other (arXiv 2505.22334)."""
     counts = [count(text) for text in answered.texts]
     pairs = list(zip(counts, answered.correct, strict=True))
+    there = _mean([correct for number, correct in pairs if number])
+    absent = _mean([correct for number, correct in pairs if not number])
     return {
         REFLECTIONS: _mean(counts),
         REFLECTIONS_CORRECT: _mean([number for number, correct in pairs if correct]),
         REFLECTIONS_WRONG: _mean([number for number, correct in pairs if not correct]),
-        "accuracy with reflection": _mean([correct for number, correct in pairs if number]),
-        "accuracy without reflection": _mean([correct for number, correct in pairs if not number]),
+        WITH: there,
+        WITHOUT: absent,
+        AHA_GAP: there - absent,
     }
 
 

@@ -121,7 +121,7 @@ def crossing(one: Mapping[int, float], other: Mapping[int, float]) -> int | None
         The least such k; None if the curves do not cross, or cross back.
     """
     ks = sorted(one.keys() & other.keys())
-    signs = {k: np.sign(other[k] - one[k]) for k in ks}
+    signs = {k: np.sign(np.round(other[k] - one[k], 12)) for k in ks}  # rounding is no difference
     begin = next((sign for sign in signs.values() if sign), None)
     if begin is None:
         return None

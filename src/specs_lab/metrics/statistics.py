@@ -37,7 +37,7 @@ UNBOUNDED = (-np.inf, np.inf)
 INTERVAL = (
     f"{LEVEL:.0%}; over problems a percentile bootstrap of {RESAMPLES} resamples; with S >= 2 seeds, on each side of "
     "the estimate, half-width^2 = (t_{S-1} * jackknife standard error over seeds)^2 + (half-width over problems)^2; "
-    "clipped to [0, 1], of differences and gains to [-1, 1]; with one seed over problems only"
+    "shares clipped to [0, 1], their differences and gains to [-1, 1]; with one seed over problems only"
 )
 """How the intervals of a report are made, in one sentence."""
 

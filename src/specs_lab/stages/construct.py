@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from specs_lab.core.errors import Fault, UserError
-from specs_lab.core.options import describe
 from specs_lab.data.card import write_card
 from specs_lab.data.constructions.base import KEPT, Construction
 from specs_lab.data.records import PairRecord, write_pairs
@@ -18,6 +17,7 @@ from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Sampling
 from specs_lab.stages.common import load_model, open_loggers
 from specs_lab.stages.context import StageContext
+from specs_lab.stages.describing import describe
 from specs_lab.stages.scoring import judge_of, require_golds
 
 

@@ -147,7 +147,13 @@ _RL = (
     "specs_lab.objectives.kl",
 )
 
-_CONSTRUCTION = ("specs_lab.stages.construct", "specs_lab.data", "specs_lab.core.chat", "specs_lab.metrics.reflections")
+_CONSTRUCTION = (
+    "specs_lab.stages.construct",
+    "specs_lab.stages.describing",
+    "specs_lab.data",
+    "specs_lab.core.chat",
+    "specs_lab.metrics.reflections",
+)
 
 _ALL = (
     StageKind(

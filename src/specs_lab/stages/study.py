@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Any
 
 from specs_lab import __version__
-from specs_lab.core.options import describe
 from specs_lab.core.progress import Progress
 from specs_lab.stages.context import JobInfo, StageContext, Study
+from specs_lab.stages.describing import describe
 from specs_lab.stages.graph import PlannedStage, plan
 from specs_lab.stages.kinds import KINDS, StageKind
 from specs_lab.stages.store import Store, read_manifest, verify

@@ -43,7 +43,8 @@ class Estimate:
             curve was like, see :mod:`specs_lab.tracking.training_metrics`.
         cell: The cell; for the Generalization Factor ``ID cell + OOD cell``; "" for training.
         metric: ``format``, ``accuracy``, ``joint``, ``truncated``; ``gain_*`` (over the base model);
-            ``gf_<of>_raw`` and ``gf_<of>_gain``; of training ``<statistic> <metric>``.
+            ``gf_<of>_raw`` and ``gf_<of>_gain``; of training ``<statistic> <metric>``; of stages that explore those of
+            :mod:`specs_lab.metrics.exploration`.
         value: The mean over problems and seeds, or the factor of such means; a share. NaN where undefined. Of training
             the mean over seeds, in the metric's own unit.
         low: Lower end of the 95 % interval over problems and seeds, see :mod:`specs_lab.metrics.statistics`; of

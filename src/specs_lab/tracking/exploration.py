@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from specs_lab.metrics.exploration import AMOUNTS, JOINT_PASS, PASS
+from specs_lab.metrics.exploration import AMOUNTS, DIFFERENCES, JOINT_PASS, PASS
 from specs_lab.metrics.passk import crossing
-from specs_lab.metrics.statistics import RESAMPLES, UNBOUNDED, Interval, Resampler
+from specs_lab.metrics.statistics import RESAMPLES, Interval, Resampler
 from specs_lab.tracking.estimates import EVALUATION, Estimate
 from specs_lab.tracking.frames import Sweep, select
 from specs_lab.tracking.scores import ALL_ARMS, Reading, Scores
@@ -189,8 +189,7 @@ class _Estimator:
     def add(self, scores: Scores) -> None:
         """Estimates every measure of a stage."""
         for (cell, metric), values in scores.values.items():
-            bounds = (0.0, np.inf) if metric in AMOUNTS else (0.0, 1.0)
-            self._keep(scores, "", cell, metric, metric, values[0], bounds)
+            self._keep(scores, "", cell, metric, metric, values[0], _bounds(metric))
 
     def compare(self, scores: Scores, other: Scores, *, gain: bool = False) -> None:
         """Estimates the difference to another stage, where both were measured on the same problems.
@@ -206,7 +205,8 @@ class _Estimator:
             if before is None:
                 continue
             away = values[0] - before
-            bounds = UNBOUNDED if metric in AMOUNTS else (-1.0, 1.0)
+            low, high = _bounds(metric)
+            bounds = low - high, high - low
             versus, name = ("", f"{GAIN}{metric}") if gain else (other.arm, metric)
             interval = self._keep(scores, versus, cell, metric, name, away, bounds, difference=True)
             family, _, k = metric.rpartition("@")
@@ -240,6 +240,13 @@ class _Estimator:
             Estimate(*place, interval.value, interval.low, interval.high, n, scores.seeds, 0.0, 0.0, note)
         )
         return interval
+
+
+def _bounds(metric: str) -> tuple[float, float]:
+    """What a measure cannot leave."""
+    if metric in AMOUNTS:
+        return 0.0, np.inf
+    return (-1.0, 1.0) if metric in DIFFERENCES else (0.0, 1.0)
 
 
 def _crossing(

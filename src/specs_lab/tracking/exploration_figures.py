@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _FAMILIES = {PASS: "answer right in one of k (%)", JOINT_PASS: "format and answer right in one of k (%)"}
+_FEW = 4
+"""So many bands on top of each other can be told apart."""
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 _Line = tuple[str, str]
 """Arm and stage."""
@@ -103,6 +105,7 @@ def _draw(
 ) -> None:
     """Draws one panel."""
     ends = {}
+    alpha = 0.14 if len(names) <= _FEW else 0.06
     for (arm, stage), name in names.items():
         mine = select(points, arm=arm, stage=stage).sort_values("k")
         if mine.empty:
@@ -110,7 +113,7 @@ def _draw(
         style = styles[arm, stage]
         ks, value = mine["k"].to_numpy(), 100 * mine["value"].to_numpy()
         axes.plot(ks, value, marker="o", clip_on=False, **style)
-        axes.fill_between(ks, 100 * mine["low"], 100 * mine["high"], color=style["color"], alpha=0.14, lw=0)
+        axes.fill_between(ks, 100 * mine["low"], 100 * mine["high"], color=style["color"], alpha=alpha, lw=0)
         ends[name] = float(value[-1]), style["color"]
         cell, family = mine["cell"].iloc[0], mine["family"].iloc[0]
         for at in _crossings_with_base(crossings, arm, stage, cell, family):
@@ -147,5 +150,9 @@ def _caption(points: pd.DataFrame, crossings: Sequence[Crossing], names: Mapping
     ]
     if not any(stage == EXPLORE_BASE for _, stage in names):
         return bands
-    lines = [f"Rings, on the other side of the base model: {'; '.join(crossed[:6])}" if crossed else ""]
+    lines = [
+        f"Rings, where a line is on the other side of the base model's from then on: {'; '.join(crossed[:6])}"
+        if crossed
+        else ""
+    ]
     return "\n".join([bands if crossed else f"{bands} No line crosses the base model's.", *filter(None, lines)])

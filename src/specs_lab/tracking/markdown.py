@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from specs_lab.tracking.report import Summary
-from specs_lab.tracking.tables import difference_table, factor_table, results_table
+from specs_lab.tracking.tables import all_tables
 
 
 def summary_markdown(summary: Summary, command: str = "") -> str:
@@ -17,8 +17,7 @@ def summary_markdown(summary: Summary, command: str = "") -> str:
         command: What made the sweep, quoted on top.
     """
     blocks = [f"Made by `{command}`."] if command else []
-    tables = (results_table(summary), factor_table(summary), difference_table(summary))
-    blocks += [table_markdown(table) for table in tables if table.row_count]
+    blocks += [table_markdown(table) for table in all_tables(summary)]
     if summary.notes:
         blocks.append("\n".join(f"- {note}" for note in summary.notes))
     return "\n\n".join(blocks) + "\n"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from specs_lab.tracking.drawing import line_styles, open_figure
 from specs_lab.tracking.findings import Finding
+
+_TITLE_LETTERS = 62
 
 
 def draw_relation(finding: Finding, path: Path) -> Path:
@@ -28,7 +31,9 @@ def draw_relation(finding: Finding, path: Path) -> Path:
             axes.errorbar(x, y, xerr=_reach(point, "x"), yerr=_reach(point, "y"), fmt="o", color=colour, elinewidth=1)
             axes.annotate(point["arm"], (x, y), xytext=(6, 4), textcoords="offset points", color=colour, fontsize=8.5)
         axes.margins(0.14)
-        axes.set(title=finding.says, xlabel=_axis(finding.test["x"]), ylabel=_axis(finding.test["y"]))
+        axes.set(
+            title=fill(finding.says, _TITLE_LETTERS), xlabel=_axis(finding.test["x"]), ylabel=_axis(finding.test["y"])
+        )
         figure.savefig(path)
     return path
 

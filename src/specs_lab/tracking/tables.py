@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from specs_lab.metrics.exploration import DISTINCT, ENTROPY, JOINT_PASS, LENGTH, MAJ, PASS, RBF
 from specs_lab.tracking.estimates import EQUAL_COMPUTE, EQUAL_STEPS, EVALUATION, TRAINING
 from specs_lab.tracking.frames import select
 from specs_lab.tracking.scores import ALL_ARMS, BASE_STAGE, FINAL_STAGE, ZERO_STAGE, Reading
@@ -34,14 +35,19 @@ def print_summary(console: Console, summary: Summary) -> None:
         console: Where to.
         summary: The summary.
     """
-    for table in (results_table(summary), factor_table(summary), difference_table(summary)):
-        if table.row_count:
-            console.print(table)
+    for table in all_tables(summary):
+        console.print(table)
     for note in summary.notes:
         console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
     if failed := summary.sweep.failed:
         console.print(f"[red]{len(failed)} of {len(summary.sweep.jobs)} jobs failed[/]", highlight=False)
     console.print(f"[dim]{escape(str(summary.folder))}[/]", highlight=False, soft_wrap=True)
+
+
+def all_tables(summary: Summary) -> list[Table]:
+    """The tables of a summary that have anything to show."""
+    makers = (results_table, factor_table, difference_table, exploration_table)
+    return [table for table in (make(summary) for make in makers) if table.row_count]
 
 
 class _Look:
@@ -72,6 +78,13 @@ class _Look:
         # Whole numbers keep the lines short; whether a difference's interval leaves out 0 needs the digit.
         low, high = (_percent(row[end], form if versus else ".0f") for end in ("low", "high"))
         return f"[bold]{_percent(row['value'], form)}[/]\n[dim]{low} to {high}[/]"
+
+    def amount(self, arm: str, stage: str, cell: str, metric: str) -> str:
+        """An estimate that is no share, as two lines of markup."""
+        row = self._found.get(("", arm, stage, EVALUATION, cell, metric))
+        if row is None or math.isnan(row["value"]):
+            return _NOTHING
+        return f"[bold]{row['value']:.3g}[/]\n[dim]{row['low']:.3g} to {row['high']:.3g}[/]"
 
 
 def step_label(step: float) -> str:
@@ -265,4 +278,25 @@ def difference_table(summary: Summary) -> Table:
         )
         cells = [look.cell(arm, *place, versus) for place in wanted]
         table.add_row(f"{escape(arm)}\n[dim]minus[/] {escape(versus)}", *cells)
+    return table
+
+
+def exploration_table(summary: Summary) -> Table:
+    """What the stages that explore found: one response against many, and how widely they spread."""
+    shown = select(summary.table, versus="", at=EVALUATION)
+    ks = sorted({int(metric.removeprefix(JOINT_PASS)) for metric in shown["metric"] if metric.startswith(JOINT_PASS)})
+    lines = shown[shown["metric"].str.startswith(JOINT_PASS)][["arm", "stage", "cell"]].drop_duplicates()
+    most = ks[-1] if ks else 1
+    shares = [f"{JOINT_PASS}{ks[0] if ks else 1}", *(f"{of}{most}" for of in (JOINT_PASS, PASS, MAJ))]
+    amounts = (RBF, ENTROPY, LENGTH, DISTINCT)
+    caption = (
+        "Intervals as in summary.json. pass@k: at least one of k responses is right (% of problems); joint: in format, "
+        "too; maj@k: what most of them answer is. rbf: tokens in the 95 % nucleus; entropy in nats; length in tokens."
+    )
+    heads = ["stage\ncell", *(name.replace(" ", "\n") for name in (*shares, *amounts))]
+    table, look = _table("Exploration", caption, heads), _Look(summary.table)
+    for arm, stage, cell in lines.itertuples(index=False):
+        row = [look.cell(arm, stage, EVALUATION, cell, metric) for metric in shares]
+        row += [look.amount(arm, stage, cell, metric) for metric in amounts]
+        table.add_row(escape(arm), f"{escape(stage)}\n[dim]{escape(cell)}[/]", *row)
     return table

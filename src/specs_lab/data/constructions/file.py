@@ -47,7 +47,9 @@ class UserFile(Construction):
         """Reads the pairs."""
         from specs_lab.data.files import read_user_pairs  # imports `datasets`
 
-        pairs, counts = read_user_pairs(self.file, limit=self.pairs, skip_broken=self.skip_broken)
+        pairs, counts = read_user_pairs(
+            self.file, limit=self.pairs, needs_rejected=self.rejected, skip_broken=self.skip_broken
+        )
         shop.counts.update(counts)
         report(len(pairs))
         return pairs

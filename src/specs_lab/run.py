@@ -72,8 +72,8 @@ def main() -> None:
     exit_on_sigterm()
     for library in ("HF_HUB", "HF_DATASETS"):  # the terminal belongs to the progress view
         os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
-    prepare()
     try:
+        prepare()
         check_command_line(sys.argv[1:])
         run()  # pyright: ignore[reportCallIssue]  # Hydra fills in the configuration
     except UserError as error:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-import specs_lab.checkpoints
 from tokenizers import Tokenizer
 
+import specs_lab.checkpoints
 from specs_lab.core.options import InvalidOption
 from specs_lab.data.teachers.base import Teacher
 from specs_lab.data.teachers.solver import SolverTeacher

@@ -181,8 +181,8 @@ def test_a_sweep_that_only_explores_is_reported(two_arms):
     row = one(summary.table, arm="sharp", stage="explore_final", cell="id", metric="pass@8")
     assert f"]{100 * row['value']:.1f}[" in list(table.columns[4].cells)[2]
     row = one(summary.table, arm="sharp", stage="explore_final", cell="id", metric="rbf")
-    assert f"]{row['value']:.3g}[" in list(table.columns[6].cells)[2]
-    for wanted in ("Exploration", "pass@8", "rbf", "explore_final", "all arms"):
+    assert f"]{row['value']:.2f}[" in list(table.columns[6].cells)[2]
+    for wanted in ("Exploration", "pass@8", "rbf", "final", "all arms"):
         assert wanted in console.file.getvalue()
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import yaml
 from hydra import compose, initialize_config_module
+from hydra._internal.hydra import Hydra
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -42,11 +44,12 @@ class Composer:
 
     Attributes:
         config_name: Name of the primary configuration.
-        config_dir: A further folder of YAML files (Hydra's ``--config-dir``), or None.
+        search_path: The override that says where else YAML files lie (``hydra.searchpath=[…]``), if any: each
+            configuration is composed under it, and choices are looked up there.
     """
 
     config_name: str = CONFIG_NAME
-    config_dir: Path | None = None
+    search_path: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._known: dict[tuple[str, ...], DictConfig | Exception] = {}
@@ -60,9 +63,7 @@ class Composer:
         key = tuple(overrides)
         if key not in self._known:
             try:
-                self._known[key] = compose(
-                    self.config_name, [*self._search_path(), *overrides], return_hydra_config=True
-                )
+                self._known[key] = compose(self.config_name, [*self.search_path, *overrides], return_hydra_config=True)
             except CompositionError as error:
                 self._known[key] = error
         known = self._known[key]
@@ -87,15 +88,30 @@ class Composer:
     def choices(self, group: str) -> list[str]:
         """The choices of a config group; empty if there is no such group."""
         loader = GlobalHydra.instance().config_loader()
-        return loader.get_group_options(group, ObjectType.CONFIG, self.config_name, self._search_path())
-
-    def _search_path(self) -> list[str]:
-        return [] if self.config_dir is None else [f"hydra.searchpath=['file://{self.config_dir.resolve()}']"]
+        return loader.get_group_options(group, ObjectType.CONFIG, self.config_name, list(self.search_path))
 
 
 @contextmanager
 def composer(config_name: str = CONFIG_NAME, config_dir: Path | None = None) -> Iterator[Composer]:
-    """Gives a :class:`Composer`; Hydra's global state is as before afterwards."""
+    """Gives a :class:`Composer`; Hydra's global state is as before afterwards.
+
+    Args:
+        config_name: Name of the primary configuration.
+        config_dir: A further folder of YAML files (Hydra's ``--config-dir``), or None.
+
+    Raises:
+        UserError: If a plugin cannot be imported.
+    """
     prepare()
     with initialize_config_module(CONFIG_MODULE, version_base=VERSION_BASE):
-        yield Composer(config_name, config_dir)
+        if config_dir is not None:
+            _add_folder(config_dir.resolve())
+        yield Composer(config_name)
+
+
+def _add_folder(folder: Path) -> None:
+    """Puts a folder into the search path as Hydra's own run does; the one of an override comes after it."""
+    search_path = GlobalHydra.instance().config_loader().get_search_path()
+    search_path.prepend("command-line", f"file://{folder}", anchor=SearchPathQuery(provider="schema"))
+    GlobalHydra.instance().clear()
+    Hydra.create_main_hydra2("app", search_path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from specs_lab.cli.composition import CONFIG_NAME, Composer, CompositionError, composer
 from specs_lab.cli.explanations import composition_fault, is_choice, node_of, syntax_fault
+from specs_lab.cli.search_path import SEARCH_PATH, search_path_faults
 from specs_lab.cli.values import value_faults
 from specs_lab.core.errors import Fault, raise_faults
 
@@ -70,11 +71,11 @@ def find_faults(known: Composer, overrides: Sequence[str], *, sweep: bool, check
     """
     line = _Line(known, overrides, sweep)
     if not line.sweep:
-        return [*line.faults, *job_faults(known, line.fixed, check_values=check_values)]
+        return [*line.faults, *job_faults(line.known, line.fixed, check_values=check_values)]
     jobs = line.jobs()
     found: dict[Fault, list[int]] = {}
     for number, job in enumerate(jobs):
-        for fault in job_faults(known, [*line.hydra, *job], check_values=check_values):
+        for fault in job_faults(line.known, [*line.hydra, *job], check_values=check_values):
             found.setdefault(fault, []).append(number)
     return [*line.faults, *(_in_jobs(fault, numbers, jobs) for fault, numbers in found.items())]
 
@@ -84,7 +85,7 @@ class _Line:
     """The overrides of a command line, parsed.
 
     Attributes:
-        known: Composes configurations.
+        known: Composes configurations; under the line's search path, if it names one.
         overrides: The overrides, as typed.
         sweep: Whether this is a sweep; also if the configuration says so.
         faults: Those of the line itself.
@@ -102,12 +103,24 @@ class _Line:
                 self._parsed.append(self.known.parse(text))
             except HydraException as error:
                 self.faults.append(syntax_fault(text, error))
+        self._take_search_path()
         base = self._base()
         self.sweep = self.sweep or (base is not None and base.hydra.mode == RunMode.MULTIRUN)
         self._params: dict[str, Any] = {}
         if self.sweep and base is not None and base.hydra.sweeper.get("params"):
             self._params = dict(base.hydra.sweeper.params)
         self._drop_misplaced_sweeps()
+
+    def _take_search_path(self) -> None:
+        """Moves the search path from the overrides to what composes them."""
+        taken = [item for item in self._parsed if item.get_key_element() == SEARCH_PATH and not item.is_sweep_override()]
+        if not taken:
+            return
+        self._parsed = [item for item in self._parsed if item not in taken]
+        faults = search_path_faults(taken[0].value())
+        self.faults += faults
+        if not faults:
+            self.known = replace(self.known, search_path=(str(taken[0].input_line),))
 
     def _base(self) -> DictConfig | None:
         """The configuration without what is swept, or None if it cannot be composed."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+
+from specs_lab.cli.search_path import place_of
 
 CACHE_VARIABLE = "SPECS_LAB_CACHE"
 _LONGEST_SLUG = 120
+_SEARCHED = ("hydra.searchpath", "command-line")  # what Hydra calls places that a user names
 _HIDDEN_GROUPS = ("hydra", "__pycache__")
 
 
@@ -29,17 +33,32 @@ def slug(text: str) -> str:
     return re.sub(r"[^\w.,=+@-]+", "-", str(text))[:_LONGEST_SLUG].strip("-.,") or "default"
 
 
-def choices() -> str:
-    """All choices of all config groups, with the comment that each YAML file starts with; for a template, so ``$$``."""
-    groups = sorted(resources.files("specs_lab.conf").iterdir(), key=lambda entry: entry.name)
-    blocks: list[str] = []
-    for group in groups:
-        if not group.is_dir() or group.name in _HIDDEN_GROUPS:
-            continue
-        files = sorted((file for file in group.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
-        lines = [f"  {file.name.removesuffix('.yaml'):<22}{top_comment(file)}" for file in files]
-        blocks.append("\n".join([group.name, *lines]))
+def choices(places: Sequence[Traversable] = ()) -> str:
+    """All choices of all config groups, with the comment that each YAML file starts with; for a template, so ``$$``.
+
+    Args:
+        places: Where YAML files lie besides ``specs_lab.conf``, in the order in which Hydra looks there.
+    """
+    listed: dict[str, dict[str, str]] = {}
+    for place in (resources.files("specs_lab.conf"), *places):
+        for group in place.iterdir():
+            if group.is_dir() and group.name not in _HIDDEN_GROUPS:
+                for file in group.iterdir():
+                    name, is_yaml = file.name.removesuffix(".yaml"), file.name.endswith(".yaml")
+                    if is_yaml and name not in listed.setdefault(group.name, {}):
+                        listed[group.name][name] = top_comment(file)
+    blocks = [
+        "\n".join([group, *(f"  {name:<22}{comment}" for name, comment in sorted(files.items()))])
+        for group, files in sorted(listed.items())
+    ]
     return "\n".join(blocks).replace("$", "$$")
+
+
+def _choices(_root_: DictConfig) -> str:
+    """:func:`choices` of a configuration: with those of its search path."""
+    sources = [one for one in _root_.hydra.runtime.config_sources if one.provider.startswith(_SEARCHED)]
+    places = [place_of(f"{one['schema']}://{one.path}") for one in sources]
+    return choices([place for place in places if place is not None])
 
 
 def top_comment(file: Traversable) -> str:
@@ -57,4 +76,4 @@ def register_resolvers() -> None:
     """Makes the resolvers known to OmegaConf; may be called more than once."""
     OmegaConf.register_new_resolver("specs_lab.cache", cache_folder, replace=True)
     OmegaConf.register_new_resolver("specs_lab.slug", slug, replace=True)
-    OmegaConf.register_new_resolver("specs_lab.choices", choices, replace=True)
+    OmegaConf.register_new_resolver("specs_lab.choices", _choices, replace=True)

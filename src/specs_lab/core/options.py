@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import traceback
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TypeVar, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from specs_lab.core.errors import Fault
+from specs_lab.core.errors import Fault, raise_faults
 
 C = TypeVar("C", bound=type)
 
@@ -85,13 +87,16 @@ def _schema(kind: type) -> DictConfig:
 
 
 def discover_options() -> dict[tuple[str, str], type]:
-    """Imports every module that may register options; returns {(group, name): dataclass}."""
+    """Imports every module that may register options, plugins last; returns {(group, name): dataclass}.
+
+    Raises:
+        UserError: If plugins cannot be imported; names all of them.
+    """
     for name in OPTION_PACKAGES:
         package = importlib.import_module(name)
         for module in pkgutil.iter_modules(getattr(package, "__path__", [])):
             importlib.import_module(f"{name}.{module.name}")
-    for plugin in _plugins():
-        importlib.import_module(plugin.module)
+    raise_faults([fault for fault in map(_fault_of, _plugins()) if fault is not None])
     return dict(_OPTIONS)
 
 
@@ -103,6 +108,30 @@ def plugin_modules() -> list[str]:
 @cache  # what is installed is taken not to change while a process runs
 def _plugins() -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=PLUGINS))
+
+
+@cache  # asked a second time, a module that failed half-way would only complain that its own options are taken
+def _fault_of(plugin: EntryPoint) -> Fault | None:
+    """Imports a plugin; what went wrong, or None."""
+    try:
+        importlib.import_module(plugin.module)
+    except Exception as error:  # of any kind: the code is another's, and who installed it must learn which it is
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        package = "its package" if plugin.dist is None else f"the package '{plugin.dist.name}'"
+        return Fault(
+            f"plugin {plugin.name}",
+            f"'{plugin.value}' cannot be imported: {said}{_place(plugin, error)}",
+            f"repair it (what it registers needs names that are free), or uninstall {package}",
+        )
+    return None
+
+
+def _place(plugin: EntryPoint, error: Exception) -> str:
+    """Where in the plugin's code an error comes from, if it can be told."""
+    top = plugin.value.partition(":")[0].partition(".")[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if top in (Path(frame.filename).stem, *Path(frame.filename).parts)]
+    return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
 
 
 class InvalidOption(ValueError):

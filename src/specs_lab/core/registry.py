@@ -2,6 +2,7 @@
 
 A registry maps a name to an object (a class, a function, a dataclass type). The modules of one package register
 themselves by a decorator; :meth:`Registry.discover` imports them all, so that adding an option means adding a file.
+Modules of plugins (:data:`specs_lab.core.options.PLUGINS`) register theirs when they are imported.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Registry(Generic[T]):
         """
 
         def add(item: T) -> T:
+            if not getattr(item, "__module__", self._package).startswith(self._package):
+                self.discover()  # a plugin's object must not take the name from one of the registry's own
             if name in self._items:
                 raise ValueError(f"{self.kind} '{name}' is registered twice")
             self._items[name] = item

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from pathlib import Path
 
 
 def fingerprint(names: Iterable[str]) -> str:
@@ -46,6 +48,9 @@ def modules(name: str) -> Iterator[tuple[str, Traversable]]:
         ModuleNotFoundError: If there is no such package or module.
     """
     top, *rest = name.split(".")
+    if not rest and (alone := _file_of_module(name)) is not None:
+        yield name, alone
+        return
     place = files(top).joinpath(*rest)
     if place.is_dir():
         yield from _modules_below(name, place)
@@ -54,6 +59,14 @@ def modules(name: str) -> Iterator[tuple[str, Traversable]]:
     if not file.is_file():
         raise ModuleNotFoundError(f"there is no package or module '{name}' to take the fingerprint of")
     yield name, file
+
+
+def _file_of_module(name: str) -> Path | None:
+    """The source of a module that is in no package, as a small plugin may be; None if there is none of this name."""
+    spec = find_spec(name)
+    if spec is None or spec.submodule_search_locations is not None or spec.origin is None:
+        return None
+    return Path(spec.origin)
 
 
 def _modules_below(package: str, folder: Traversable) -> Iterator[tuple[str, Traversable]]:

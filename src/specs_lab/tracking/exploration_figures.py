@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _FAMILIES = {PASS: "answer right in one of k (%)", JOINT_PASS: "format and answer right in one of k (%)"}
 _FEW = 4
 """So many bands on top of each other can be told apart."""
+_CAPTION_WIDTH = 170
+"""Characters in a line."""
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 _Line = tuple[str, str]
 """Arm and stage."""
@@ -150,9 +153,10 @@ def _caption(points: pd.DataFrame, crossings: Sequence[Crossing], names: Mapping
     ]
     if not any(stage == EXPLORE_BASE for _, stage in names):
         return bands
-    lines = [
-        f"Rings, where a line is on the other side of the base model's from then on: {'; '.join(crossed[:6])}"
-        if crossed
-        else ""
-    ]
-    return "\n".join([bands if crossed else f"{bands} No line crosses the base model's.", *filter(None, lines)])
+    if not crossed:
+        return f"{bands} No line crosses the base model's."
+    rings = (
+        "Rings: from there on a line is on the other side of the base model's, as estimated (intervals of the "
+        f"differences: summary.json): {'; '.join(crossed)}."
+    )
+    return "\n".join([bands, *textwrap.wrap(rings, _CAPTION_WIDTH)])

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from specs_lab.metrics.exploration import DISTINCT, ENTROPY, JOINT_PASS, LENGTH, MAJ, PASS, RBF
+from specs_lab.metrics.exploration import ENTROPY, JOINT_PASS, LENGTH, MAJ, PASS, RBF
 from specs_lab.tracking.estimates import EQUAL_COMPUTE, EQUAL_STEPS, EVALUATION, TRAINING
 from specs_lab.tracking.frames import select
 from specs_lab.tracking.scores import ALL_ARMS, BASE_STAGE, FINAL_STAGE, ZERO_STAGE, Reading
@@ -84,7 +84,8 @@ class _Look:
         row = self._found.get(("", arm, stage, EVALUATION, cell, metric))
         if row is None or math.isnan(row["value"]):
             return _NOTHING
-        return f"[bold]{row['value']:.3g}[/]\n[dim]{row['low']:.3g} to {row['high']:.3g}[/]"
+        value, low, high = (f"{row[end]:.{2 if row['value'] < 10 else 0}f}" for end in ("value", "low", "high"))
+        return f"[bold]{value}[/]\n[dim]{low} to {high}[/]"
 
 
 def step_label(step: float) -> str:
@@ -288,15 +289,15 @@ def exploration_table(summary: Summary) -> Table:
     lines = shown[shown["metric"].str.startswith(JOINT_PASS)][["arm", "stage", "cell"]].drop_duplicates()
     most = ks[-1] if ks else 1
     shares = [f"{JOINT_PASS}{ks[0] if ks else 1}", *(f"{of}{most}" for of in (JOINT_PASS, PASS, MAJ))]
-    amounts = (RBF, ENTROPY, LENGTH, DISTINCT)
+    amounts = (RBF, ENTROPY, LENGTH)
     caption = (
         "Intervals as in summary.json. pass@k: at least one of k responses is right (% of problems); joint: in format, "
         "too; maj@k: what most of them answer is. rbf: tokens in the 95 % nucleus; entropy in nats; length in tokens."
     )
-    heads = ["stage\ncell", *(name.replace(" ", "\n") for name in (*shares, *amounts))]
+    heads = ["", *(name.replace(" ", "\n") for name in (*shares, *amounts))]
     table, look = _table("Exploration", caption, heads), _Look(summary.table)
     for arm, stage, cell in lines.itertuples(index=False):
         row = [look.cell(arm, stage, EVALUATION, cell, metric) for metric in shares]
         row += [look.amount(arm, stage, cell, metric) for metric in amounts]
-        table.add_row(escape(arm), f"{escape(stage)}\n[dim]{escape(cell)}[/]", *row)
+        table.add_row(escape(arm), f"{escape(stage.removeprefix('explore_'))}\n[dim]{escape(cell)}[/]", *row)
     return table

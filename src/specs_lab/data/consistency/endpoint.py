@@ -62,7 +62,7 @@ class EndpointConsistency(Endpoint, Consistency):
         return at_once(one, said, self.max_concurrent, "consistency")
 
     def _agrees(self, line: Line, said: Said, stop: Event) -> bool:
-        texts = {"question": said.task.text, "reasoning": said.parts.reasoning, "answer": said.parts.answer}
+        texts = {"question": said.task.problem.question, "reasoning": said.parts.reasoning, "answer": said.parts.answer}
         request: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": "user", "content": quote(self.prompt, texts)}],

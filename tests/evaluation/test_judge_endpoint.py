@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from specs_lab.core import chat
 from specs_lab.core.errors import UserError
 from specs_lab.core.options import InvalidOption
-from specs_lab.evaluation.judges import chat, endpoint
+from specs_lab.evaluation.judges import endpoint
 from specs_lab.evaluation.judges.endpoint import PROMPT, EndpointJudge, Once
 from specs_lab.rewards.judge import Judged
 

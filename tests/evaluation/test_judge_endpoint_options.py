@@ -6,8 +6,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from specs_lab.core.options import InvalidOption
 from specs_lab.core.chat import wait_s
+from specs_lab.core.options import InvalidOption
 from specs_lab.evaluation.judges.endpoint import EndpointJudge, Once, read_score
 
 

@@ -8,10 +8,17 @@ from typing import Any
 import pytest
 
 from specs_lab.core.errors import UserError
-from specs_lab.data.constructions.self_distill import SelfDistillOptions
+from specs_lab.data.constructions.base import FromTasks
+from specs_lab.data.constructions.base_distill import BaseDistill
+from specs_lab.data.constructions.file import UserFile
+from specs_lab.data.constructions.self_distill import SelfDistill
+from specs_lab.data.constructions.teacher_distill import TeacherDistill
+from specs_lab.data.selections.tries import SelectOptions
+from specs_lab.data.teachers.model import ModelTeacher
 from specs_lab.evaluation.judges.none import NoJudge
 from specs_lab.evaluation.judges.overlap import OverlapJudge
 from specs_lab.evaluation.suites.cells import CellsSuite
+from specs_lab.evaluation.suites.sampled import SampledSuite
 from specs_lab.models.sources.embedded import FolderModel
 from specs_lab.objectives.dpo import DPOOptions
 from specs_lab.objectives.grpo import GRPOOptions
@@ -20,7 +27,8 @@ from specs_lab.objectives.sft import SFTOptions
 from specs_lab.problems.sources.procedural import Cell, ProceduralProblems
 from specs_lab.rewards.terms.accuracy import AccuracyTerm
 from specs_lab.rewards.terms.weighted import WeightedReward
-from specs_lab.stages.context import Study
+from specs_lab.stages.context import Faulty, Study
+from specs_lab.stages.faults import find_faults
 from specs_lab.stages.graph import PlannedStage, plan, stage_key
 from specs_lab.stages.kinds import KINDS, StageKind
 from specs_lab.stages.options.recipe import Paths, Recipe, StageSpec
@@ -33,14 +41,16 @@ TEST_KINDS = {name: replace(kind, code=("specs_lab.core.errors",)) for name, kin
 SPECS = {
     "base": StageSpec(kind="base"),
     "zero": StageSpec(kind="rl", inputs={"model": "base"}, options={"rl": "zero"}),
-    "pairs": StageSpec(kind="construct", inputs={"chosen": "zero", "rejected": "base"}),
+    "teacher": StageSpec(kind="base", options={"model": "teacher_model"}),
+    "pairs": StageSpec(kind="construct", inputs={"self": "zero", "base": "base", "teacher": "teacher"}),
     "cold": StageSpec(kind="coldstart", inputs={"model": "base", "data": "pairs"}),
     "final": StageSpec(kind="rl", inputs={"model": "cold"}),
     "evaluate_base": StageSpec(kind="evaluate", inputs={"model": "base"}),
     "evaluate_zero": StageSpec(kind="evaluate", inputs={"model": "zero"}),
     "evaluate_final": StageSpec(kind="evaluate", inputs={"model": "final"}),
 }
-ALL = set(SPECS)
+ALL = set(SPECS) - {"teacher"}
+"""What is planned: self-distillation asks no teacher."""
 
 Change = Callable[[Study], Any]
 
@@ -66,12 +76,13 @@ def study(checkpoint: Path) -> Study:
         recipe=Recipe(stages=deepcopy(SPECS)),
         paths=Paths(cache="unused"),
         coldstart=SFTOptions(),
-        data=SelfDistillOptions(),
+        data=SelfDistill(),
         rl=GRPOOptions(steps=50),
         zero=GRPOOptions(steps=10),
         reward=_reward(),
         judge=NoJudge(),
         model=FolderModel(path=str(checkpoint)),
+        teacher_model=FolderModel(path=str(checkpoint)),
         problems=ProceduralProblems(
             families=["count"],
             ood_families=["clock"],
@@ -262,9 +273,103 @@ def test_a_chain_of_skipped_stages_stands_for_its_first_input(study: Study) -> N
 
 def test_a_recipe_that_ends_in_no_cold_start_plans_what_it_stands_for(study: Study) -> None:
     study.coldstart = NoColdStart()
-    for name in ALL - {"base", "zero", "pairs", "cold"}:
+    for name in ALL - {"base", "teacher", "zero", "pairs", "cold"}:
         del study.recipe.stages[name]
     assert list(planned(study)) == ["base"]
+
+
+# --- inputs that are not read ---
+
+
+@dataclass(kw_only=True)
+class _NobodyWrites(FromTasks):
+    """Chosen sides from nobody: reads the base model at most."""
+
+    def drafts(self, tasks, shop):
+        raise NotImplementedError
+
+
+def test_what_only_unread_inputs_need_is_not_run(study: Study) -> None:
+    """A construction that does not ask the zero model does not make it be trained; an evaluation does."""
+    study.data = BaseDistill()
+    stages = planned(study)
+    assert stages["pairs"].inputs == {"base": "base"}
+    assert set(stages) == ALL
+    del study.recipe.stages["evaluate_zero"]
+    assert set(planned(study)) == ALL - {"zero", "evaluate_zero"}
+
+
+def test_options_of_unread_inputs_do_not_enter_the_key(study: Study) -> None:
+    study.data = BaseDistill()
+    before = keys(study)
+    study.zero.lr = 1e-3
+    assert changed(before, keys(study)) == {"zero", "evaluate_zero"}
+
+
+@pytest.mark.parametrize(
+    ("data", "inputs"),
+    [
+        (SelfDistill(), {"self", "base"}),
+        (SelfDistill(rejected_form="none"), {"self"}),
+        (BaseDistill(rejected_form="none"), {"base"}),
+        (TeacherDistill(), {"teacher", "base"}),
+        (TeacherDistill(teacher=ModelTeacher(model="self")), {"self", "base"}),
+        (_NobodyWrites(rejected_form="none"), set()),
+    ],
+)
+def test_a_construction_reads_the_models_that_it_asks(study: Study, data: Any, inputs: set[str]) -> None:
+    study.data, study.coldstart = data, SFTOptions()
+    assert set(planned(study)["pairs"].inputs) == inputs
+
+
+def test_a_recipe_need_not_name_inputs_that_are_not_read(study: Study) -> None:
+    study.data = BaseDistill()
+    spoil("pairs", inputs={"base": "base"})(study)
+    assert planned(study)["pairs"].inputs == {"base": "base"}
+
+
+def test_an_optional_input_may_be_left_out_or_named(study: Study) -> None:
+    assert "tasks" not in planned(study)["final"].inputs
+    study.rl.buckets = ["cold"]
+    spoil("final", inputs={"model": "cold", "tasks": "pairs"})(study)
+    assert planned(study)["final"].inputs == {"model": "cold", "tasks": "pairs"}
+    study.select = SelectOptions(mixture=["id"])
+    study.rl.buckets = ["hard"]
+    study.recipe.stages["levels"] = StageSpec(kind="select", inputs={"model": "zero"})
+    spoil("final", inputs={"model": "cold", "tasks": "levels"})(study)
+    assert planned(study)["final"].inputs == {"model": "cold", "tasks": "levels"}
+
+
+# --- data from a file ---
+
+
+def test_data_of_a_file_count_by_what_is_in_it(study: Study, tmp_path: Path) -> None:
+    """Not by the place of the file or the way that it is written; reading no model, it makes none be trained."""
+    files = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for file in files:
+        file.write_text("{}")
+    study.data = UserFile(path=str(files[0]))
+    before = keys(study)
+    assert planned(study)["pairs"].inputs == {}
+    study.data = UserFile(path=f"{tmp_path}/./b.jsonl")
+    assert keys(study) == before
+    files[1].write_text("{} ")
+    after = keys(study)
+    assert changed(before, after) == {"pairs", "cold", "final", "evaluate_final"}
+    study.data = UserFile(path=str(files[0]), skip_broken=True)
+    assert keys(study)["pairs"] not in (before["pairs"], after["pairs"])
+
+
+# --- streams ---
+
+
+def test_a_stream_separates_what_is_seeded_and_nothing_else(study: Study) -> None:
+    before = keys(study)
+    for spec in study.recipe.stages.values():
+        spec.stream = "second"
+    after = planned(study)
+    assert {name for name, stage in after.items() if stage.stream} == {"zero", "pairs", "cold", "final"}
+    assert changed(before, keys(study)) == ALL - {"base", "evaluate_base"}
 
 
 # --- faults ---
@@ -313,6 +418,41 @@ FAULTY: dict[str, tuple[Change, str, str]] = {
     "stage of itself": (spoil("zero", inputs={"model": "zero"}), "recipe.stages", "zero -> zero"),
     "mixture of RL": (lambda s: s.zero.mixture.append("odd"), "zero.mixture", "no cell 'odd'"),
     "mixture of pairs": (lambda s: s.data.mixture.append("odd"), "data.mixture", "no cell 'odd'"),
+    "mixture of tasks": (
+        lambda s: (
+            setattr(s, "select", SelectOptions(mixture=["odd"])),
+            s.recipe.stages.update(levels=StageSpec(kind="select", inputs={"model": "base"})),
+        ),
+        "select.mixture",
+        "no cell 'odd'",
+    ),
+    "cells of exploration": (
+        lambda s: (
+            setattr(s, "exploration", SampledSuite(cells=["odd"])),
+            s.recipe.stages.update(explore=StageSpec(kind="explore", inputs={"model": "base"})),
+        ),
+        "exploration.cells",
+        "no cell 'odd'",
+    ),
+    "a model that the construction asks": (
+        spoil("pairs", inputs={"base": "base"}),
+        "recipe.stages.pairs.inputs",
+        "needs the input 'self'",
+    ),
+    "data without a rejected side": (
+        lambda s: (setattr(s, "coldstart", DPOOptions()), setattr(s, "data", SelfDistill(rejected_form="none"))),
+        "coldstart",
+        "no rejected one",
+    ),
+    "buckets without tasks": (lambda s: s.rl.buckets.append("hard"), "rl.buckets", "given no tasks"),
+    "unknown bucket": (
+        lambda s: (
+            s.rl.buckets.extend(["cold", "hot"]),
+            spoil("final", inputs={"model": "cold", "tasks": "pairs"})(s),
+        ),
+        "rl.buckets",
+        "no bucket 'hot'",
+    ),
     "cell of the suite": (lambda s: s.suite.cells.append("odd"), "suite.cells", "no cell 'odd'"),
 }
 
@@ -348,6 +488,25 @@ def test_all_faults_are_found_together(study: Study) -> None:
     }
 
 
+def test_what_cannot_be_read_is_no_second_fault(study: Study) -> None:
+    """The faults of the options themselves are found elsewhere."""
+    study.recipe.stages["final"].changes = {"rl": {"steps": 7}}
+    study.data, study.coldstart, study.rl = Faulty(), DPOOptions(), Faulty()
+    assert find_faults(study, TEST_KINDS) == []
+
+
+@pytest.mark.parametrize("spec", [{"model": "base"}, {"model": "base", "data": "zero"}, {"model": "base", "data": "x"}])
+def test_a_wrong_input_is_one_fault_whatever_would_not_fit_as_well(study: Study, spec: dict[str, str]) -> None:
+    study.coldstart, study.data = DPOOptions(), SelfDistill(rejected_form="none")
+    spoil("cold", inputs=spec)(study)
+    assert len(find_faults(study, TEST_KINDS)) == 1
+
+
+def test_without_a_cold_start_it_does_not_matter_what_the_data_lack(study: Study) -> None:
+    study.coldstart, study.data = NoColdStart(), SelfDistill(rejected_form="none")
+    assert find_faults(study, TEST_KINDS) == []
+
+
 def test_a_misspelt_name_is_answered_by_the_nearest_one(study: Study) -> None:
     spoil("final", inputs={"model": "cald"})(study)
     with pytest.raises(UserError, match="did you mean 'cold'"):
@@ -359,7 +518,9 @@ def test_a_misspelt_name_is_answered_by_the_nearest_one(study: Study) -> None:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_inputs_of_a_kind_are_made_by_some_kind(kind: StageKind) -> None:
-    assert set(kind.inputs.values()) <= {other.makes for other in KINDS.values()}
+    wanted = {made for name in kind.inputs for made in kind.accepts(name)}
+    assert wanted <= {other.makes for other in KINDS.values()}
+    assert kind.optional <= set(kind.inputs)
 
 
 def test_the_trainer_and_the_logger_are_read_by_no_kind() -> None:

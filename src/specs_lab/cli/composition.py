@@ -21,9 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from specs_lab.cli.launcher import register_launcher
 from specs_lab.cli.resolvers import register_resolvers
+from specs_lab.cli.search_path import CONFIG_MODULE
 from specs_lab.core.options import discover_options
 
-CONFIG_MODULE = "specs_lab.conf"
 CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
 

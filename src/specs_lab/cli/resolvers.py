@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from specs_lab.cli.search_path import place_of
+from specs_lab.cli.search_path import CONFIG_MODULE, place_of
 
 CACHE_VARIABLE = "SPECS_LAB_CACHE"
 _LONGEST_SLUG = 120
@@ -40,18 +40,22 @@ def choices(places: Sequence[Traversable] = ()) -> str:
         places: Where YAML files lie besides ``specs_lab.conf``, in the order in which Hydra looks there.
     """
     listed: dict[str, dict[str, str]] = {}
-    for place in (resources.files("specs_lab.conf"), *places):
+    for place in (resources.files(CONFIG_MODULE), *places):
         for group in place.iterdir():
             if group.is_dir() and group.name not in _HIDDEN_GROUPS:
-                for file in group.iterdir():
-                    name, is_yaml = file.name.removesuffix(".yaml"), file.name.endswith(".yaml")
-                    if is_yaml and name not in listed.setdefault(group.name, {}):
-                        listed[group.name][name] = top_comment(file)
+                listed[group.name] = _commented(group) | listed.get(group.name, {})
     blocks = [
         "\n".join([group, *(f"  {name:<22}{comment}" for name, comment in sorted(files.items()))])
         for group, files in sorted(listed.items())
+        if files
     ]
     return "\n".join(blocks).replace("$", "$$")
+
+
+def _commented(group: Traversable) -> dict[str, str]:
+    """The choices in a folder, each with its comment."""
+    files = [file for file in group.iterdir() if file.name.endswith(".yaml")]
+    return {file.name.removesuffix(".yaml"): top_comment(file) for file in files}
 
 
 def _choices(_root_: DictConfig) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -12,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from specs_lab.core.errors import Fault, raise_faults
 from specs_lab.core.options import InvalidOption
-from specs_lab.stages.context import Study
+from specs_lab.stages.context import Faulty, Study
 from specs_lab.stages.faults import find_faults
 from specs_lab.stages.kinds import KINDS
 from specs_lab.stages.options.recipe import Recipe
@@ -44,13 +43,8 @@ def value_faults(cfg: DictConfig) -> list[Fault]:
     return faults
 
 
-@dataclass
-class _Faulty:
-    """Stands for a node with faults where stages are checked, so that it does not count as missing too."""
-
-
 def _read_nodes(cfg: DictConfig) -> tuple[dict[str, Any], list[Fault]]:
-    """The options by node of the root, with ``seed``; and the faults of those that are :class:`_Faulty`."""
+    """The options by node of the root, with ``seed``; and the faults of those that are :class:`Faulty`."""
     nodes: dict[str, Any] = {}
     faults = [
         Fault(name, "nothing is chosen", f"choose one of the group, see `--help`: {name}=<choice>")
@@ -66,7 +60,7 @@ def _read_nodes(cfg: DictConfig) -> tuple[dict[str, Any], list[Fault]]:
             continue
         found, value = _read_node(cfg, name)
         faults += found
-        nodes[name] = _Faulty() if found else value
+        nodes[name] = Faulty() if found else value
     return nodes, faults
 
 

@@ -34,7 +34,7 @@ class Distillation(FromTasks):
         consistency: Who says whether a reasoning leads to its answer; a choice of the group ``consistency``.
         prefer: Which of several usable responses is taken: the ``first`` or the ``shortest``.
         cut_at_reflection: End reasonings before the first sentence that turns back ("wait", "check"), as
-            OpenVLThinker (arXiv 2503.17352) does.
+            OpenVLThinker (arXiv 2503.17352) does; those that begin with one stay whole.
     """
 
     chosen_samples: int = 2
@@ -85,11 +85,12 @@ class Distillation(FromTasks):
         return sorted(found, key=lambda one: len(one[1].reasoning)) if self.prefer == "shortest" else found
 
     def _draft(self, task: Task, response: str, parts: Parts, source: str) -> Draft:
+        format = task.instruction.format
+        supplemented = not follows(response, format)
         if self.cut_at_reflection:
             reasoning = cut_at_reflection(parts.reasoning)
             if reasoning and reasoning != parts.reasoning:
-                return Draft(text=supplement(reasoning, parts.answer, task.instruction.format), source=source)
-        if follows(response, task.instruction.format):
-            return Draft(text=response, source=source)
-        text = supplement(*parts, task.instruction.format)
-        return Draft(text=text, source=source, supplemented=True)
+                text = supplement(reasoning, parts.answer, format)
+                return Draft(text=text, source=source, supplemented=supplemented)
+        text = supplement(*parts, format) if supplemented else response
+        return Draft(text=text, source=source, supplemented=supplemented)

@@ -14,7 +14,7 @@ from specs_lab.models.prompts import continued
 from specs_lab.models.vlm import VLM
 from specs_lab.problems.sources.procedural import TaskRef
 from specs_lab.rollout.inprocess import generate
-from specs_lab.rollout.sampling import Sampling
+from specs_lab.rollout.sampling import Completion, Sampling
 from specs_lab.stages.common import load_model, open_loggers
 from specs_lab.stages.context import StageContext
 from specs_lab.stages.describing import describe
@@ -91,8 +91,17 @@ def answers(
         The texts of the answers to each question, without those cut at their longest, which have no end to learn; and
         how many were cut.
     """
+    made = completions(vlm, questions, count, drawing, batch_size)
+    cut = sum(completion.truncated for group in made for completion in group)
+    return [[vlm.decode(one.token_ids) for one in group if not one.truncated] for group in made], cut
+
+
+def completions(
+    vlm: VLM, questions: Sequence[Question], count: int, drawing: Drawing, batch_size: int
+) -> list[list[Completion]]:
+    """Samples ``count`` answers to each question, all in one go, as tokens; also those that were cut."""
     if not questions:
-        return [], 0
+        return []
     prompts = vlm.encode_prompts(
         [one.text for one in questions], [one.image for one in questions], [one.image_key for one in questions]
     )
@@ -100,6 +109,4 @@ def answers(
     prompts = [continued(prompt, ids) if ids else prompt for prompt, ids in zip(prompts, begun, strict=True)]
     keys = [[f"{one.key}/{k}" for k in range(count)] for one in questions]
     sampling = Sampling(temperature=drawing.temperature, max_new_tokens=drawing.max_new_tokens)
-    made = generate(vlm, prompts, keys, sampling, batch_size=batch_size)
-    cut = sum(completion.truncated for group in made for completion in group)
-    return [[vlm.decode(one.token_ids) for one in group if not one.truncated] for group in made], cut
+    return generate(vlm, prompts, keys, sampling, batch_size=batch_size)

@@ -74,6 +74,11 @@ class Study:
         return {name: node for name, node in {**self.extra, **own}.items() if is_dataclass(node)}
 
 
+@dataclass
+class Faulty:
+    """Stands for options with faults where stages are checked, so that they do not count as missing too."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobInfo:
     """One run of a study: alone, or as a part of a sweep.

@@ -7,11 +7,11 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from specs_lab.core.errors import Fault, suggest
-from specs_lab.stages.context import Study
+from specs_lab.stages.context import Faulty, Study
 from specs_lab.stages.kinds import StageKind
 from specs_lab.stages.nodes import needed_inputs, option_faults, options_of
 from specs_lab.stages.options.recipe import StageSpec
-from specs_lab.stages.rounds import loop_faults, unrolled
+from specs_lab.stages.rounds import loop_faults, origins, unrolled
 
 _CELL_LISTS = {"rl": "mixture", "data": "mixture", "select": "mixture", "suite": "cells", "exploration": "cells"}
 """Role: its field that names cells of ``problems``."""
@@ -29,19 +29,26 @@ def _all_faults(study: Study, kinds: Mapping[str, StageKind]) -> Iterator[Fault]
     yield from loops
     if loops:  # what the stages are is not known then
         return
-    stages = unrolled(study.recipe)
+    stages, named = unrolled(study.recipe), origins(study.recipe)
     for name, spec in stages.items():
-        where = f"recipe.stages.{name}"
+        where = f"recipe.stages.{named[name]}"
         kind = kinds.get(spec.kind)
         if kind is None:
             yield Fault(f"{where}.kind", f"there is no stage kind '{spec.kind}'", suggest(spec.kind, kinds))
             continue
-        wanting = list(option_faults(where, spec, kind, study))
-        yield from _input_faults(where, spec, kind, stages, kinds, None if wanting else options_of(study, spec, kind))
-        yield from wanting
+        yield from _input_faults(where, spec, kind, stages, kinds, _sound_options(study, spec, kind))
+        yield from option_faults(where, spec, kind, study)
         yield from _cell_faults(spec, kind, study)
     yield from _cycle_faults(stages)
     yield from _misfits(study, stages, kinds)
+
+
+def _sound_options(study: Study, spec: StageSpec, kind: StageKind) -> dict[str, Any] | None:
+    """The options that a stage reads, or None if there is a fault in them."""
+    if any(option_faults("", spec, kind, study)):
+        return None
+    options = options_of(study, spec, kind)
+    return None if any(isinstance(option, Faulty) for option in options.values()) else options
 
 
 def _input_faults(
@@ -52,7 +59,7 @@ def _input_faults(
     kinds: Mapping[str, StageKind],
     options: Mapping[str, Any] | None,
 ) -> Iterator[Fault]:
-    needed = kind.inputs if options is None else needed_inputs(kind, options)
+    needed = needed_inputs(kind, options)
     for name, wanted in kind.inputs.items():
         source = spec.inputs.get(name)
         if source is None and name not in needed:
@@ -87,14 +94,13 @@ def _cell_faults(spec: StageSpec, kind: StageKind, study: Study) -> Iterator[Fau
 
 def _misfits(study: Study, stages: Mapping[str, StageSpec], kinds: Mapping[str, StageKind]) -> Iterator[Fault]:
     """What a stage cannot do with what its inputs make."""
-    options = {
-        name: options_of(study, spec, kinds[spec.kind])
-        for name, spec in stages.items()
-        if spec.kind in kinds and not list(option_faults("", spec, kinds[spec.kind], study))
-    }
+    found = {name: _sound_options(study, spec, kinds[spec.kind]) for name, spec in stages.items() if spec.kind in kinds}
+    options = {name: own for name, own in found.items() if own is not None}
     for name, spec in stages.items():
         if name in options and all(source in options for source in spec.inputs.values()):
-            yield from kinds[spec.kind].unfit(options[name], {i: options[s] for i, s in spec.inputs.items()})
+            kind = kinds[spec.kind]
+            if not list(_input_faults("", spec, kind, stages, kinds, options[name])):
+                yield from kind.unfit(options[name], {i: options[s] for i, s in spec.inputs.items()})
 
 
 def _cycle_faults(stages: Mapping[str, StageSpec]) -> Iterator[Fault]:

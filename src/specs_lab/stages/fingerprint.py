@@ -51,11 +51,12 @@ def modules(name: str) -> Iterator[tuple[str, Traversable]]:
     if not rest and (alone := _file_of_module(name)) is not None:
         yield name, alone
         return
-    place = files(top).joinpath(*rest)
+    package = files(top)
+    place = package.joinpath(*rest) if rest else package  # a namespace package cannot join nothing
     if place.is_dir():
         yield from _modules_below(name, place)
         return
-    file = files(top).joinpath(*rest[:-1], f"{rest[-1]}.py")
+    file = package.joinpath(*rest[:-1], f"{rest[-1]}.py")
     if not file.is_file():
         raise ModuleNotFoundError(f"there is no package or module '{name}' to take the fingerprint of")
     yield name, file

@@ -112,6 +112,9 @@ _SAMPLING = (
     "specs_lab.rollout",
     "specs_lab.rewards",
     "specs_lab.evaluation.judges",
+    "specs_lab.core.chat",
+    "specs_lab.core.endpoint",
+    "specs_lab.core.quoting",
     "specs_lab.stages.common",
     "specs_lab.stages.scoring",
 )
@@ -151,7 +154,7 @@ _CONSTRUCTION = (
     "specs_lab.stages.construct",
     "specs_lab.stages.describing",
     "specs_lab.data",
-    "specs_lab.core.chat",
+    "specs_lab.core.plotting",
     "specs_lab.metrics.reflections",
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from specs_lab.core.errors import Fault, suggest
 from specs_lab.core.options import InvalidOption
-from specs_lab.stages.context import Study
+from specs_lab.stages.context import Faulty, Study
 from specs_lab.stages.kinds import StageKind
 from specs_lab.stages.options.recipe import StageSpec
 
@@ -28,7 +28,7 @@ def option_faults(where: str, spec: StageSpec, kind: StageKind, study: Study) ->
         if node not in nodes:
             at = f"{where}.options.{role}" if role in spec.options else where
             yield Fault(at, f"there are no options '{node}' in the configuration", suggest(node, nodes))
-        elif role in spec.changes:
+        elif role in spec.changes and not isinstance(nodes[node], Faulty):
             yield from _change_faults(f"{where}.changes.{role}", nodes[node], spec.changes[role])
     for field_name in ("options", "changes"):
         for role in getattr(spec, field_name):
@@ -67,6 +67,8 @@ def used_inputs(kind: StageKind, options: Mapping[str, Any]) -> Collection[str]:
     return kind.inputs if kind.uses is None else kind.uses(options)
 
 
-def needed_inputs(kind: StageKind, options: Mapping[str, Any]) -> set[str]:
-    """The inputs that a recipe must name."""
+def needed_inputs(kind: StageKind, options: Mapping[str, Any] | None) -> set[str]:
+    """The inputs that a recipe must name; without options, those that it must name whatever they are."""
+    if options is None:
+        return set(kind.inputs) - kind.optional if kind.uses is None else set()
     return set(used_inputs(kind, options)) - kind.optional

@@ -12,16 +12,24 @@ from specs_lab.stages.options.recipe import PREVIOUS, Loop, Recipe, StageSpec
 
 def unrolled(recipe: Recipe) -> dict[str, StageSpec]:
     """The stages of a recipe without loops; see :class:`Recipe` for their names. The loops must be free of faults."""
+    return {made: spec for made, _, spec in _rounds(recipe)}
+
+
+def origins(recipe: Recipe) -> dict[str, str]:
+    """{name of a stage of :func:`unrolled`: what the recipe calls it}."""
+    return {made: name for made, name, _ in _rounds(recipe)}
+
+
+def _rounds(recipe: Recipe) -> Iterator[tuple[str, str, StageSpec]]:
+    """The stages of all rounds: (name, what the recipe calls it, the stage)."""
     member = {name: loop for loop in recipe.loops.values() for name in loop.stages}
-    stages: dict[str, StageSpec] = {}
     for name, spec in recipe.stages.items():
         loop = member.get(name)
         if loop is None:
-            stages[name] = spec
+            yield name, name, spec
             continue
         for number in range(1, loop.rounds + 1):
-            stages[_name(name, number, loop)] = _in_round(spec, number, loop)
-    return stages
+            yield _name(name, number, loop), name, _in_round(spec, number, loop)
 
 
 def _name(stage: str, number: int, loop: Loop) -> str:

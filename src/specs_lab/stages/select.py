@@ -11,20 +11,27 @@ from collections.abc import Sequence
 
 from specs_lab.data.selections.tries import UNSOLVED, SelectOptions
 from specs_lab.data.task_lists import write_tasks
-from specs_lab.data.workshop import Drawing
+from specs_lab.data.workshop import Drawing, Workshop
+from specs_lab.models.vlm import VLM
 from specs_lab.problems.sources.procedural import Task, TaskRef, draw_mixed_task
+from specs_lab.rollout.sampling import Completion
 from specs_lab.stages.common import load_model
-from specs_lab.stages.construct import make_workshop
+from specs_lab.stages.construct import completions, make_workshop
 from specs_lab.stages.context import StageContext
 
 _PROMPTS_AT_ONCE = 64
 
 
 def run(context: StageContext) -> None:
-    """Writes ``tasks.json``, each task in the bucket of its difficulty, and ``card.json`` (how many are in which)."""
+    """Writes ``tasks.json``, each task in the bucket of its difficulty, and ``card.json`` (how many are in which).
+
+    A response that was cut is a try that failed.
+    """
     options: SelectOptions = context.options["select"]
-    shop = make_workshop(context, {"model": load_model(context, "model")})
+    vlm = load_model(context, "model")
+    shop = make_workshop(context, {"model": vlm})
     drawing = Drawing(temperature=options.temperature, max_new_tokens=options.max_new_tokens)
+    batch_size = context.options["trainer"].sample_batch_size
     stream = f"select/{context.seed}{context.stream}"
     found: list[TaskRef] = []
     with context.progress.task(f"{context.name}: tasks", options.tasks) as advance:
@@ -32,14 +39,21 @@ def run(context: StageContext) -> None:
             indices = range(start, min(start + _PROMPTS_AT_ONCE, options.tasks))
             tasks = [draw_mixed_task(shop.problems, options.mixture, stream, index) for index in indices]
             shop.check_tasks(tasks)
-            responses = shop.ask("model", "select", tasks, options.tries, drawing)
+            questions = [shop.question(task, "select") for task in tasks]
+            tried = completions(vlm, questions, options.tries, drawing, batch_size)
             found += [
-                _sorted(task, shop.correct(task, texts), options) for task, texts in zip(tasks, responses, strict=True)
+                _sorted(task, _right(vlm, shop, task, made), options) for task, made in zip(tasks, tried, strict=True)
             ]
             advance(len(tasks))
     write_tasks(context.folder, found)
     counts = Counter(task.bucket for task in found)
     (context.folder / "card.json").write_text(json.dumps(dict(sorted(counts.items())), indent=2) + "\n")
+
+
+def _right(vlm: VLM, shop: Workshop, task: Task, tries: Sequence[Completion]) -> list[bool]:
+    """Whether each try ended by itself and is right."""
+    correct = shop.correct(task, [vlm.decode(one.token_ids) for one in tries])
+    return [right and not one.truncated for right, one in zip(correct, tries, strict=True)]
 
 
 def _sorted(task: Task, correct: Sequence[bool], options: SelectOptions) -> TaskRef:

@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 CURVE, LAST, EQUAL_STEPS, EQUAL_COMPUTE = "curve", "last step", "equal steps", "equal compute"
 EVALUATION, TRAINING = "evaluation", "training"
 GF_METRICS = ("format", "joint")
+_GAINED = ("format", "accuracy", "joint")
 _COMPARED = (EQUAL_STEPS, EQUAL_COMPUTE, EVALUATION)
 _SHARE, _DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
 
@@ -229,7 +230,7 @@ class Estimator:
         for (cell, metric), values in scores.values.items():
             at_points = np.einsum("nks,ksp->nsp", weights, values)
             keep(cell, metric, at_points)
-            start = None if base is None or metric not in GF_METRICS else base.start_for(scores, cell, metric)
+            start = None if base is None or metric not in _GAINED else base.start_for(scores, cell, metric)
             if start is not None:
                 keep(cell, f"gain_{metric}", at_points - start)
         for metric in GF_METRICS:

@@ -147,11 +147,11 @@ def redraw(ref: TaskRef) -> Task:
     """The task of a reference, as :func:`draw_task` drew it.
 
     Raises:
-        UserError: If there is no such family or style.
+        UserError: If there is no such family.
         ValueError: If it is no name of a task.
     """
     family, split, seed, index, style, wording = ref.id.split("/")
-    if split not in SPLITS or wording not in INSTRUCTIONS:
+    if split not in SPLITS or style not in STYLES or wording not in INSTRUCTIONS:
         raise ValueError(f"'{ref.id}' is no name of a task")
     problem = make_problem(family, seed=int(seed), index=int(index), split=split, style=style)
     return Task(ref.id, ref.cell, problem, INSTRUCTIONS[wording])

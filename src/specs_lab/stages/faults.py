@@ -45,10 +45,10 @@ def _all_faults(study: Study, kinds: Mapping[str, StageKind]) -> Iterator[Fault]
 
 def _sound_options(study: Study, spec: StageSpec, kind: StageKind) -> dict[str, Any] | None:
     """The options that a stage reads, or None if there is a fault in them."""
-    if any(option_faults("", spec, kind, study)):
+    nodes = study.nodes()
+    if any(isinstance(nodes.get(spec.options.get(role, role)), Faulty) for role in kind.reads):
         return None
-    options = options_of(study, spec, kind)
-    return None if any(isinstance(option, Faulty) for option in options.values()) else options
+    return None if any(option_faults("", spec, kind, study)) else options_of(study, spec, kind)
 
 
 def _input_faults(

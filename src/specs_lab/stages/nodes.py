@@ -17,7 +17,8 @@ def options_of(study: Study, spec: StageSpec, kind: StageKind) -> dict[str, Any]
     """The options that a stage reads, by role, with its changes; the stage must be free of :func:`option_faults`."""
     nodes = study.nodes()
     options = {role: nodes[spec.options.get(role, role)] for role in kind.reads}
-    return {role: replace(option, **spec.changes.get(role, {})) for role, option in options.items()}
+    changes = {role: spec.changes[role] for role in options if spec.changes.get(role)}
+    return options | {role: replace(options[role], **changed) for role, changed in changes.items()}
 
 
 def option_faults(where: str, spec: StageSpec, kind: StageKind, study: Study) -> Iterator[Fault]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from specs_lab.core.errors import Fault, suggest
 from specs_lab.core.options import InvalidOption
@@ -43,12 +43,12 @@ def _change_faults(where: str, option: Any, changes: Mapping[str, Any]) -> Itera
     unknown = [name for name in changes if name not in known]
     for name in unknown:
         yield Fault(f"{where}.{name}", "there is no such option", suggest(name, known))
-    for name, value in changes.items():
-        if name in known and not _alike(value, known[name]):
-            what = f"{value!r} is of another type than {known[name]!r}"
-            yield Fault(f"{where}.{name}", what, f"give a {type(known[name]).__name__}")
-            unknown.append(name)
-    if not unknown:
+    hints = get_type_hints(type(option))
+    wrong = [name for name, value in changes.items() if name in known and not _fits(value, hints[name])]
+    for name in wrong:
+        what = f"{changes[name]!r} is of another type than {known[name]!r}"
+        yield Fault(f"{where}.{name}", what, f"give a {getattr(hints[name], '__name__', hints[name])}")
+    if not unknown and not wrong:
         try:
             replace(option, **changes)
         except InvalidOption as error:
@@ -56,11 +56,19 @@ def _change_faults(where: str, option: Any, changes: Mapping[str, Any]) -> Itera
                 yield Fault(f"{where}.{fault.where}", fault.what, fault.fix)
 
 
-def _alike(value: Any, known: Any) -> bool:
-    """Whether a value may stand where another stands; whole numbers may stand for any number."""
-    if known is None or (isinstance(known, float) and isinstance(value, int) and not isinstance(value, bool)):
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value, plain data, is of the type of a field; whole numbers may stand for any number."""
+    parts = get_args(hint)
+    if hint is Any:
         return True
-    return type(value) is type(known)
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(_fits(item, parts[0]) for item in value)
+    if get_origin(hint) is dict:
+        pairs = value.items() if isinstance(value, dict) else [(None, None)]
+        return all(_fits(name, parts[0]) and _fits(item, parts[1]) for name, item in pairs)
+    if parts:
+        return any(_fits(value, part) for part in parts)
+    return type(value) is hint or (hint is float and type(value) is int)
 
 
 def used_inputs(kind: StageKind, options: Mapping[str, Any]) -> Collection[str]:

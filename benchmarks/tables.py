@@ -181,12 +181,53 @@ def _said(yes: bool) -> str:
     return "yes" if yes else "**no**"
 
 
+def constructions_table(results: Json) -> str:
+    """How long pairs take, prompts together and one by one."""
+    header = ["pairs", "seconds (median)", "range", "ms a pair", "one by one, ms a pair", "ratio", "range"]
+    ways, settings, ratio = results["pair_seconds"], results["settings"], results["ratio"]
+    row = [
+        f"{settings['pairs']} of `{settings['data']}` on `{settings['model']}`",
+        f"**{results['seconds']['median']:.1f}**",
+        f"{results['seconds']['min']:.1f} to {results['seconds']['max']:.1f}",
+        _ms(ways["together"]["median"]),
+        _ms(ways["one by one"]["median"]),
+        f"**{ratio['median']:.1f}**",
+        f"{ratio['min']:.1f} to {ratio['max']:.1f}",
+    ]
+    return f"{_lines(header, [row])}\n\n{_machine(results)}"
+
+
+def recipes_table(results: Json) -> str:
+    """What each recipe costs and ends with."""
+    header = ["recipe", "stages", "seconds", "ID joint", "OOD joint", "ID accuracy", "OOD accuracy"]
+    rows = [
+        [
+            f"`{line['recipe']}`",
+            str(line["stages"]),
+            f"{line['seconds']:.0f}",
+            *(_percent(line[f"{place} {metric}"]) for metric in ("joint", "accuracy") for place in ("id", "ood")),
+        ]
+        for line in results["recipes"]
+    ]
+    others = sorted({f"`{line['ood']}` for `{line['recipe']}`" for line in results["recipes"] if line["ood"] != "ood"})
+    note = f"One seed; % with 95 % intervals over problems. OOD: the cell `ood`, {', '.join(others)}."
+    note += f" `{results['command']}`. {_machine(results)}"
+    return f"{_lines(header, rows)}\n\n{note}"
+
+
+def _percent(interval: Sequence[float]) -> str:
+    value, low, high = (100 * one for one in interval)
+    return f"{value:.1f} ({low:.0f} to {high:.0f})"
+
+
 TABLES: dict[str, Callable[[Json], str]] = {
     "vs_trl": vs_trl_table,
     "scaling": scaling_table,
     "study": study_table,
     "logprobs": logprobs_table,
     "grading": grading_table,
+    "constructions": constructions_table,
+    "recipes": recipes_table,
 }
 
 

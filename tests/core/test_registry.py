@@ -57,6 +57,17 @@ def test_a_name_is_given_once(shelf: Registry[str]):
     assert shelf.get("pear") == "a pear"
 
 
+def test_what_is_registered_from_elsewhere_must_not_take_a_name_of_the_package(shelf: Registry[str]):
+    """The one at fault is the one that came later, though nobody has looked anything up before."""
+
+    class Plugin(str): ...
+
+    assert Plugin.__module__ != PACKAGE
+    with pytest.raises(ValueError, match="fruit 'apple' is registered twice"):
+        shelf.register("apple")(Plugin("another apple"))
+    assert shelf.get("apple") == "a apple"
+
+
 def test_a_broken_module_is_reported_every_time(shelf: Registry[str], tmp_path: Path):
     """Not once as broken and then as an option that does not exist."""
     (tmp_path / PACKAGE / "rotten.py").write_text("import no_such_module_anywhere\n")

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from specs_lab.core.errors import UserError
-from specs_lab.data.constructions.self_distill import POLLUTIONS
-from specs_lab.data.text import POLLUTERS, consistent, pollute, read, supplement
+from specs_lab.data.constructions.self_distill import SelfDistill
+from specs_lab.data.text import AND, POLLUTERS, consistent, cut_at_reflection, pollute, read, supplement
 from specs_lab.pretraining.corpus import POLLUTED_STYLES, alternative_style, target_style
 from specs_lab.problems.base import FAMILIES, make_problem
 from specs_lab.problems.instructions import FormatName
 from specs_lab.rewards.extraction import extract
-from specs_lab.rewards.format import follows, parse
+from specs_lab.rewards.format import follows, parse, tags_of
 from specs_lab.rewards.grader import grade
 
 STYLES = {**POLLUTED_STYLES, "target": target_style, "alternative": alternative_style}
@@ -76,7 +76,7 @@ def test_supplementing_is_idempotent(format: FormatName, reasoning: str, answer:
 
 
 def test_the_pollutions_of_the_options_are_those_that_exist():
-    assert set(POLLUTIONS) == set(POLLUTERS)
+    assert set(SelfDistill().pollutions) == set(POLLUTERS)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,41 @@ def test_pollutions_written_out(how: str, expected: str):
 
 
 @pytest.mark.parametrize("format", FORMATS)
+@given(reasoning=st.text(alphabet="ab7. <>/\n", max_size=20), answer=st.text(alphabet="ab7. <>/", max_size=8))
+def test_pollutions_take_exactly_the_tags_and_the_spaces_that_writing_put_there(
+    format: FormatName, reasoning: str, answer: str
+):
+    reasoning, answer = reasoning.strip(), answer.strip()
+    opening, closing, answer_opening, answer_closing = tags_of(format)
+    expected = {
+        "no_tags": f"{reasoning} {answer}",
+        "no_answer_tags": f"{opening} {reasoning} {closing} {answer}",
+        "no_think_tags": f"{reasoning} {answer_opening} {answer} {answer_closing}",
+        "plain_answer": f"{opening} {reasoning} {closing} Answer: {answer}",
+        "misplaced_tags": f"{opening} {reasoning} {answer_opening} {answer} {answer_closing} {closing}",
+    }
+    if reasoning and answer:
+        assert {how: pollute(how, reasoning, answer, format) for how in POLLUTERS} == expected
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("no_think_tags+plain_answer", f"{R} Answer: {A}"),
+        ("plain_answer+no_think_tags", f"{R} Answer: {A}"),
+        ("plain_answer+misplaced_tags", f"<think> {R} Answer: {A} </think>"),
+        ("misplaced_tags+no_think_tags", f"{R} <answer> {A} </answer>"),
+        ("misplaced_tags+no_answer_tags", f"<think> {R} {A} </think>"),
+        ("misplaced_tags+misplaced_tags", f"<think> {R} <answer> {A} </answer> </think>"),
+        ("plain_answer+no_tags", f"{R} Answer: {A}"),
+        ("no_answer_tags+no_think_tags", f"{R} {A}"),
+    ],
+)
+def test_pollutions_can_be_done_one_after_the_other(how: str, expected: str):
+    assert pollute(how, R, A) == expected
+
+
+@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("how", POLLUTERS)
 @given(SAID, SAID)
 def test_a_polluted_response_says_the_same_and_follows_no_format(
@@ -102,6 +137,28 @@ def test_a_polluted_response_says_the_same_and_follows_no_format(
     spoiled = pollute(how, reasoning, answer, format)
     assert not any(follows(spoiled, other) for other in FORMATS)
     assert spoiled.index(reasoning) < spoiled.rindex(answer)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@given(st.lists(st.sampled_from(sorted(POLLUTERS)), min_size=1, max_size=4), SAID, SAID)
+def test_no_composition_of_pollutions_follows_a_format(
+    format: FormatName, names: list[str], reasoning: str, answer: str
+):
+    spoiled = pollute(AND.join(names), reasoning, answer, format)
+    assert not any(follows(spoiled, other) for other in FORMATS)
+    assert spoiled.index(reasoning) < spoiled.rindex(answer)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@given(
+    st.lists(st.sampled_from(sorted(POLLUTERS)), min_size=1, max_size=4),
+    st.lists(st.sampled_from([*"a7. \n", *"<>/", "<think>", "</think>", "<answer>", "</answer>", "</steps>", "####"])),
+)
+def test_whatever_is_read_can_be_polluted(format: FormatName, names: list[str], pieces: list[str]):
+    parts = read("".join(pieces))
+    if parts is not None:
+        spoiled = pollute(AND.join(names), *parts, format=format)
+        assert not any(follows(spoiled, other) for other in FORMATS)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -115,6 +172,35 @@ def test_the_answer_of_a_polluted_response_is_still_found(how: str, format: Form
 def test_an_unknown_pollution_is_a_user_error():
     with pytest.raises(UserError, match="did you mean 'no_tags'"):
         pollute("no_tag", R, A)
+    with pytest.raises(UserError, match="there is no ''"):
+        pollute("no_tags+", R, A)
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "kept"),
+    [
+        ("3+4=7. So 7.", "3+4=7. So 7."),
+        ("3+4=7. Wait, 3+4=8. So 8.", "3+4=7."),
+        ("3+4=7. So 7. But let me CHECK it. Yes.", "3+4=7. So 7."),
+        ("3+4=7\nhmm. 8", "3+4=7"),
+        ("a 3.5 b; alternatively c", "a 3.5 b;"),
+        ("3+4=7, wait, 8", ""),  # all of it is one sentence
+        ("Wait. 3+4=7.", ""),
+        ("checkers await. 7", "checkers await. 7"),  # parts of words are no turns
+        ("", ""),
+    ],
+)
+def test_reasoning_is_cut_before_the_sentence_that_turns_back(reasoning: str, kept: str):
+    assert cut_at_reflection(reasoning) == kept
+
+
+@given(st.text(alphabet="a7 .\n;", max_size=20), st.sampled_from(["wait", "Hmm", "double-check", "mistake"]), SAID)
+def test_what_is_kept_is_a_beginning_without_a_turn(before: str, turn: str, after: str):
+    reasoning = f"{before} {turn} {after}".strip()
+    kept = cut_at_reflection(reasoning)
+    assert reasoning.startswith(kept)
+    assert turn not in kept
+    assert cut_at_reflection(kept) == kept
 
 
 @pytest.mark.parametrize(

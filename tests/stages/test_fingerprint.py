@@ -119,6 +119,22 @@ def test_a_zipped_package_has_the_fingerprint_of_its_folder(of_package: OfPackag
     assert of_package(sources, "deep.b", zipped=True) == of_package(sources, "deep.b")
 
 
+def test_a_module_in_no_package_stands_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def take(source: str, place: str) -> str:
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "module_in_no_package.py").write_text(source)
+        monkeypatch.syspath_prepend(str(tmp_path / place))
+        module._module_hashes.cache_clear()
+        return fingerprint(["module_in_no_package"])
+
+    assert take("x = 1", "a") == take("x = 1  # the same", "b") != take("x = 2", "c")
+
+
+def test_a_package_without_an_init_file_has_a_fingerprint(of_package: OfPackage) -> None:
+    assert of_package({"a.py": "x = 1"}) != of_package({"a.py": "x = 2"})
+    assert of_package({"a.py": "x = 1"}, "a") != of_package({"a.py": "x = 2"}, "a")
+
+
 @pytest.mark.parametrize("name", ["specs_lab.not_there", "specs_lab.core.not_there", "not_there_at_all.a"])
 def test_an_unknown_name_is_an_error(name: str) -> None:
     with pytest.raises(ModuleNotFoundError, match="not_there"):

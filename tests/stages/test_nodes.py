@@ -110,9 +110,7 @@ def test_the_role_is_changed_whatever_plays_it(study: Study) -> None:
         ({"suite": {"n": 1}}, "suite", "a stage of kind 'rl' reads no options 'suite'"),
     ],
 )
-def test_a_change_that_cannot_be_made_is_a_fault(
-    study: Study, changes: dict[str, Any], where: str, what: str
-) -> None:
+def test_a_change_that_cannot_be_made_is_a_fault(study: Study, changes: dict[str, Any], where: str, what: str) -> None:
     ((place, said),) = _faults(_change(study, **changes))
     assert place == f"recipe.stages.final.changes.{where}"
     assert said.startswith(what)

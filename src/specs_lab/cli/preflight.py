@@ -113,7 +113,9 @@ class _Line:
 
     def _take_search_path(self) -> None:
         """Moves the search path from the overrides to what composes them."""
-        taken = [item for item in self._parsed if item.get_key_element() == SEARCH_PATH and not item.is_sweep_override()]
+        taken = [
+            item for item in self._parsed if item.get_key_element() == SEARCH_PATH and not item.is_sweep_override()
+        ]
         if not taken:
             return
         self._parsed = [item for item in self._parsed if item not in taken]

@@ -19,7 +19,7 @@ _FIX = "name packages of YAML files (each with an __init__.py) or folders, e.g. 
 
 
 def place_of(name: str) -> Traversable | None:
-    """A place of a search path, as ``pkg://<package>``, ``file://<folder>`` or ``<folder>``; None if it is not there."""
+    """The place that ``pkg://<package>``, ``file://<folder>`` or ``<folder>`` names; None if it is not there."""
     scheme, is_url, rest = name.partition("://")
     if is_url and scheme == "pkg":
         try:
@@ -44,7 +44,9 @@ def search_path_faults(value: object) -> list[Fault]:
             continue
         for choice in sorted(own & set(_choices(place))):
             what = f"'{choice}.yaml' in '{name}' is never read: specs_lab has one of this name"
-            faults.append(Fault(SEARCH_PATH, what, "give it a name of its own; it may start from the other by defaults"))
+            faults.append(
+                Fault(SEARCH_PATH, what, "give it a name of its own; it may start from the other by defaults")
+            )
     return faults
 
 

@@ -36,9 +36,10 @@ def _all_faults(study: Study, kinds: Mapping[str, StageKind]) -> Iterator[Fault]
         if kind is None:
             yield Fault(f"{where}.kind", f"there is no stage kind '{spec.kind}'", suggest(spec.kind, kinds))
             continue
-        yield from _input_faults(where, spec, kind, stages, kinds, _sound_options(study, spec, kind))
+        options = _sound_options(study, spec, kind)
+        yield from _input_faults(where, spec, kind, stages, kinds, options)
         yield from option_faults(where, spec, kind, study)
-        yield from _cell_faults(where, spec, kind, study)
+        yield from _cell_faults(where, spec, kind, study, options)
     yield from _cycle_faults(stages)
     yield from _misfits(study, stages, kinds)
 
@@ -78,7 +79,9 @@ def _input_faults(
             yield Fault(f"{where}.inputs.{name}", what, suggest(name, kind.inputs))
 
 
-def _cell_faults(where: str, spec: StageSpec, kind: StageKind, study: Study) -> Iterator[Fault]:
+def _cell_faults(
+    where: str, spec: StageSpec, kind: StageKind, study: Study, options: Mapping[str, Any] | None
+) -> Iterator[Fault]:
     """Cells that are named by a mixture or a suite but not defined by the problems the stage reads."""
     nodes = study.nodes()
     played = {role: spec.options.get(role, role) for role in kind.reads}
@@ -86,11 +89,13 @@ def _cell_faults(where: str, spec: StageSpec, kind: StageKind, study: Study) -> 
     if cells is None:
         return
     for role, field_name in _CELL_LISTS.items():
-        node, changes = played.get(role, ""), spec.changes.get(role, {})
-        at = f"{where}.changes.{role}" if field_name in changes else node
-        for cell in changes.get(field_name, getattr(nodes.get(node), field_name, ())):
+        node, changed = played.get(role, ""), field_name in spec.changes.get(role, {})
+        if changed and options is None:
+            continue
+        at = f"{where}.changes.{role}" if changed else node
+        for cell in getattr(nodes.get(node) if options is None else options.get(role), field_name, ()):
             if cell not in cells:
-                yield Fault(f"{at}.{field_name}", f"the problems have no cell '{cell}'", suggest(str(cell), cells))
+                yield Fault(f"{at}.{field_name}", f"the problems have no cell '{cell}'", suggest(cell, cells))
 
 
 def _misfits(study: Study, stages: Mapping[str, StageSpec], kinds: Mapping[str, StageKind]) -> Iterator[Fault]:

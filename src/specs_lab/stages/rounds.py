@@ -78,7 +78,7 @@ def loop_faults(recipe: Recipe) -> Iterator[Fault]:
                 yield Fault(f"{where}.stages", f"there is no stage '{name}'", suggest(name, recipe.stages))
             elif name in seen:
                 yield Fault(f"{where}.stages", f"'{name}' is in loop '{seen[name]}' too", "let it be in one loop only")
-            seen[name] = loop_name
+            seen.setdefault(name, loop_name)
             yield from _name_faults(recipe.stages, name, loop, where)
     for name, spec in recipe.stages.items():
         yield from _spec_faults(recipe, name, spec, seen)

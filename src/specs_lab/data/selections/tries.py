@@ -40,10 +40,11 @@ class SelectOptions:
             .at_least("max_new_tokens", self.max_new_tokens, 1)
             .that(bool(self.mixture), "mixture", "no cell is named", "name at least one cell, e.g. [id]")
             .that(bool(self.most_tries), "most_tries", "there is no bucket", "name one, e.g. easy: 1")
+            .that(UNSOLVED not in self.most_tries, "most_tries", f"'{UNSOLVED}' is taken", "give it another name")
         )
         limits = list(self.most_tries.values())
-        rising = limits == sorted(set(limits)) and limits[-1:] == [self.tries]
-        fix = f"let the numbers rise, the last to tries = {self.tries}"
+        rising = limits == sorted(set(limits)) and limits[-1:] == [self.tries] and limits[0] > 0
+        fix = f"let the numbers rise from 1 or more, the last to tries = {self.tries}"
         checks.that(rising, "most_tries", f"{self.most_tries} leave out or repeat a number of tries", fix).done()
 
     @property

@@ -1,7 +1,7 @@
 """How fast pairs are made: ``python -m benchmarks.constructions``.
 
-512 pairs of the shipped small base model with itself, as the stage `construct` makes them (64 prompts through the sampler
-at once), and some of them prompt by prompt, in turn. The base model plays both models: how fast pairs are made hardly
+512 pairs of the shipped small base model with itself, as the stage `construct` makes them (64 prompts sampled
+together), and some of them prompt by prompt, in turn. The base model plays both models: how fast pairs are made hardly
 depends on which model writes the chosen sides, and a zero model would have to be trained first.
 """
 

@@ -1,7 +1,7 @@
 """What every recipe costs and ends with: ``python -m benchmarks.recipes SWEEP``.
 
-SWEEP is the folder of a sweep over recipes, e.g. ``specs-lab -m recipe=specs,zero,...``. A recipe's time is the sum over
-its stages of what making each took, whether or not it was found in the store: what it costs by itself.
+SWEEP is the folder of a sweep over recipes, made by ``specs-lab -m recipe=specs,zero,...``. A recipe's time is the sum
+over its stages of what making each took, whether or not it was found in the store: what it costs by itself.
 """
 
 from __future__ import annotations

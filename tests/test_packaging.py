@@ -1,6 +1,7 @@
 """What an installed specs_lab must hold, and what the README promises."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -140,7 +141,6 @@ def test_tables_of_an_experiment_are_those_that_the_report_wrote_in_the_order_of
     written = [table for path in sorted(folder.glob("results/*/results.md")) for table in _tables(path)]
     shown = _tables(folder / "README.md")
     places = [written.index(table) for table in shown]
-    assert len(shown) >= 4
     assert places == sorted(set(places))
 
 
@@ -148,7 +148,9 @@ def test_tables_of_an_experiment_are_those_that_the_report_wrote_in_the_order_of
 def test_percentages_in_the_text_of_an_experiment_are_in_its_results(name: str) -> None:
     """Those with a decimal; the paper's own figures are in its expected.json."""
     folder = ROOT / "experiments" / name
-    sources = [*folder.glob("results/**/*.md"), folder / "expected.json"]
+    expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+    results = folder.parent / expected.get("results_of", name) / "results"
+    sources = [*results.glob("**/*.md"), folder / "expected.json"]
     known = set(re.findall(r"\d+\.\d", " ".join(path.read_text(encoding="utf-8") for path in sources)))
     text = _written_by_hand(folder / "README.md")
     assert set(re.findall(r"(?<![\d.-])\d+\.\d\b(?![.-])", text)) <= known

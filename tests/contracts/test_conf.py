@@ -16,6 +16,8 @@ CONF = Path(str(specs_lab.conf.__file__)).parent
 FILES = sorted(CONF.rglob("*.yaml"))
 CHOICES = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name != "hydra")
 OPTIONS = sorted(discover_options())
+_PLACES = {"recipe": "recipe"}
+"""Groups whose choices say where they are put, as they choose in other groups too."""
 
 
 def _relative(path: Path) -> str:
@@ -28,8 +30,23 @@ def known() -> Iterator[Composer]:
         yield made
 
 
+_OF_DATA = ("consistency", "teacher")
+"""Groups that are part of the data, and the data that have a choice of them."""
+_SFT_DATA = ("rejection_sampling", "openvlthinker", "wei_distilled", "caption", "reflection", "self_critic", "vlaa")
+"""Data without a rejected side."""
+
+
 def _choose(known: Composer, path: Path, model: list[str]) -> list[str]:
-    group = path.parent.name
+    group, name = path.parent.name, path.stem
+    if group in _OF_DATA:
+        needed = [f"data.{group}.model=any"] if name == "endpoint" else []
+        return [*model, "data=teacher_distill", f"{group}@data.{group}={name}", *needed]
+    if group == "data":
+        file = next(item.partition("=")[2] for item in model if item.startswith("model.path=")) + "/config.json"
+        needed = [f"data.path={file}"] if name == "file" else ["coldstart=sft"] if name in _SFT_DATA else []
+        return [*model, f"data={name}", *needed]
+    if (group, name) == ("rl", "vlaa"):  # trains on tasks that its construction puts aside
+        return [*model, "recipe=vlaa_rl", "rl=vlaa"]
     sign = "" if group in known.compose([]).hydra.runtime.choices else "+"
     chosen = f"{sign}{group}={path.stem}"
     if group == "judge":
@@ -72,8 +89,9 @@ def test_changes_of_one_cold_start_belong_to_an_experiment_and_a_cold_start() ->
 
 @pytest.mark.parametrize(("group", "name"), OPTIONS)
 def test_every_registered_option_is_the_schema_of_a_choice(group: str, name: str) -> None:
-    line = f"/schema/{group}@_here_: {name}\n"
-    assert any(line in path.read_text(encoding="utf-8") for path in CONF.glob(f"{group}/*.yaml"))
+    lines = [f"/schema/{group}@{place}: {name}\n" for place in ("_here_", _PLACES.get(group))]
+    texts = [path.read_text(encoding="utf-8") for path in CONF.glob(f"{group}/*.yaml")]
+    assert any(line in text for line in lines for text in texts)
 
 
 @pytest.mark.parametrize("path", CHOICES, ids=_relative)
@@ -86,7 +104,7 @@ def test_every_choice_has_a_registered_schema(known: Composer, fake_model: list[
         if isinstance(first, dict):
             break
         name = first  # as another choice of the group, with changes
-    assert (group, first[f"/schema/{group}@_here_"]) in OPTIONS
+    assert (group, first[f"/schema/{group}@{_PLACES.get(group, '_here_')}"]) in OPTIONS
 
 
 @pytest.mark.parametrize("path", FILES, ids=_relative)

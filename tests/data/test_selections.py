@@ -27,7 +27,7 @@ def test_every_number_of_tries_has_a_bucket_and_every_bucket_a_number(limits):
     ("options", "where"),
     [
         ({"tasks": 0}, {"tasks"}),
-        ({"tries": 0, "most_tries": {"easy": 0}}, {"tries"}),
+        ({"tries": 0, "most_tries": {"easy": 0}}, {"tries", "most_tries"}),
         ({"temperature": 0.0}, {"temperature"}),
         ({"max_new_tokens": 0}, {"max_new_tokens"}),
         ({"mixture": []}, {"mixture"}),

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^\*\*`([^`]+)`\*\*\n\n```\w+\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL))
 COMMANDS = [
     shlex.split(line)[1:]
     for block in re.findall(r"^```bash\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
-    for line in block.splitlines()
+    for line in block.replace("\\\n", "").splitlines()
 ]
 HELP, *EXAMPLES, TOGETHER, SWEEP = COMMANDS
 _PLAN = """
@@ -99,6 +100,15 @@ def test_the_page_shows_every_file_of_its_package() -> None:
     assert sorted(Path(path).name for path in named) == sorted(Path(path).name for path in FILES)
     tool = tomllib.loads(FILES["pyproject.toml"])["tool"]["setuptools"]
     assert set(tool["packages"]) == {".".join(Path(path).parts[:-1]) for path in FILES if path.endswith("__init__.py")}
+
+
+def test_links_and_folders_of_the_page_are_there() -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", PAGE)
+    assert links
+    assert [link for link in links if not (ROOT / "docs" / link).is_file()] == []
+    inside = dict(re.findall(r"^\| `(\w+\.py)` \| `([\w/.]+)` \|$", PAGE, flags=re.MULTILINE))
+    assert {f"my_lab/{name}" for name in inside} < set(FILES)
+    assert [path for path in inside.values() if not (ROOT / path).parent.is_dir()] == []
 
 
 def test_each_example_passes_all_checks_by_itself(lab: Path) -> None:

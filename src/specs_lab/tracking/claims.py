@@ -20,7 +20,8 @@
 A test of an arm without ``versus`` is of the estimate itself. Every test may name what its value has to be above
 (``sign`` "+") or below ("-") as ``than``, by default 0. An arm is named as in ``summary.csv``, or by a pattern (shell
 wildcards) that fits one arm of a run, as arms are called differently from run to run. A test counts on every run unless
-it names its ``runs``. Keys beside these are the experiment's own notes; in a test they are mistakes.
+it names its ``runs``. Several claims may rest on one sweep: all but one then name the experiment that has its results
+as ``results_of``. Keys beside these are the experiment's own notes; in a test they are mistakes.
 """
 
 from __future__ import annotations
@@ -125,6 +126,7 @@ class Claim:
         expected: What is expected here.
         runs: {run: the command that makes its results}.
         tests: What the verdict rests on.
+        results_of: The experiment beside it whose results it rests on; empty for its own.
     """
 
     folder: Path
@@ -134,10 +136,12 @@ class Claim:
     expected: str
     runs: Mapping[str, str]
     tests: tuple[ArmTest | RankTest, ...]
+    results_of: str = ""
 
     def summary(self, run: str) -> Path:
         """Where the estimates of a run are."""
-        return self.folder / RESULTS_FOLDER / run / SUMMARY_FILE
+        folder = self.folder.parent / self.results_of if self.results_of else self.folder
+        return folder / RESULTS_FOLDER / run / SUMMARY_FILE
 
 
 def outcome(value: float, low: float, high: float, sign: Sign, than: float = 0.0) -> Outcome:
@@ -194,7 +198,11 @@ class _Reader:
         for twice in sorted({one for one in said if one and said.count(one) > 1}):
             self.fault(f"{where}: tests", f"{twice!r} is said by two of them", "say what each of them means")
         expected = self.text(node, "expected", where, "")
-        return Claim(folder, **texts, expected=expected, runs=commands, tests=tests)
+        source = self.text(node, "results_of", where, "")
+        if source and (Path(source).name != source or not (folder.parent / source / EXPECTED_FILE).is_file()):
+            fix = "name a folder beside this one that has an expected.json"
+            self.fault(f"{where}: results_of", f"there is no experiment {source!r}", fix)
+        return Claim(folder, **texts, expected=expected, runs=commands, tests=tests, results_of=source)
 
     def test(self, node: object, where: str, commands: Mapping[str, Any]) -> ArmTest | RankTest:
         node = self.mapping(node, where)

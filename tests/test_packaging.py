@@ -101,6 +101,7 @@ def test_packages_import_only_from_packages_above_them_in_the_readme() -> None:
 DOCUMENTS = [
     "README.md",
     "CONTRIBUTING.md",
+    *(str(one.relative_to(ROOT)) for one in ROOT.glob("docs/*.md")),
     *(str(one.relative_to(ROOT)) for one in ROOT.glob("experiments/**/README.md")),
 ]
 

@@ -68,6 +68,7 @@ def _check_study(arguments: argparse.Namespace) -> bool:
 
 def _uses(study: Study, most: int | None) -> Iterator[tuple[str, Iterator[Asked]]]:
     """What a study trains on and is measured by: (name, the tasks of this use), drawn as its stages draw them."""
+    from specs_lab.data.constructions.base import FromTasks
     from specs_lab.evaluation.runner import suite_tasks
     from specs_lab.problems.sources.procedural import draw_mixed_task
     from specs_lab.rewards.tasks import asked
@@ -81,7 +82,8 @@ def _uses(study: Study, most: int | None) -> Iterator[tuple[str, Iterator[Asked]
         if (rl := getattr(study, role)) is not None:
             count = rl.steps * rl.prompts_per_step
             yield f"{role} ({', '.join(rl.mixture)})", drawn(rl.mixture, rl_stream(study.seed, rl.mixture), count)
-    if (data := study.data) is not None:  # a pair needs at least one prompt; how many more is not known beforehand
+    data = study.data
+    if isinstance(data, FromTasks):  # a pair needs at least one prompt; how many more is not known beforehand
         yield f"data ({', '.join(data.mixture)})", drawn(data.mixture, f"pairs/{study.seed}", data.pairs)
     if study.suite is not None:
         yield "suite", map(asked, suite_tasks(study.suite, study.problems))

@@ -426,6 +426,18 @@ def test_tasks_may_be_put_aside_for_something_else():
     assert all(ref.id.startswith("count/train/") and ref.cell == "id" for ref in shop.others)
 
 
+def test_every_prompt_is_accounted_for():
+    turns = iter(range(10**6))
+
+    def mixed(task):
+        return [(_right, _wrong, _guess)[next(turns) % 3](task)]
+
+    pairs, counts = _build(mixed, mixed, pairs=30)
+    assert len(pairs) == 30
+    assert counts["prompts"] == 30 + counts["no_chosen"] + counts["no_rejected"] + counts["surplus"]
+    assert min(counts[name] for name in ("no_chosen", "no_rejected", "surplus", "inconsistent")) > 0
+
+
 def test_progress_adds_up():
     seen = []
     shop = _Shop(seed=0, problems=PROBLEMS, models={"self": _always(_right), "base": _always(_right)})

@@ -101,7 +101,7 @@ def test_the_list_is_plain_data(tasks, tmp_path):
 
 def test_empty_buckets_are_a_user_error_that_says_what_there_is(tasks, tmp_path):
     write_tasks(tmp_path, _refs(tasks, "easy"))
-    with pytest.raises(UserError, match="no task is in hard or medium; there are {'easy': 6}"):
+    with pytest.raises(UserError, match=r"no task is in hard or medium; there are \{'easy': 6\}"):
         read_tasks(tmp_path, ["hard", "medium"])
     write_tasks(tmp_path, [])
     with pytest.raises(UserError, match="no task is in it"):

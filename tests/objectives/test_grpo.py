@@ -310,3 +310,21 @@ def test_wrong_values_are_reported_together():
         GRPOOptions(ratio_level="word", kl_estimator="k4", advantage_scale="rank", max_resamples=-1)
     fields = [fault.where for fault in error.value.faults]
     assert fields == ["ratio_level", "kl_estimator", "advantage_scale", "max_resamples"]
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"kl_target": -1.0, "kl_weight": 0.1}, "kl_target"),
+        ({"kl_target": 0.1}, "kl_target"),  # there is no weight to adapt
+        ({"accuracy_low": 0.6, "accuracy_high": 0.5}, "accuracy_low"),
+        ({"accuracy_low": -0.1}, "accuracy_low"),
+        ({"accuracy_high": 1.1}, "accuracy_high"),
+        ({"prompt_masking": 1.0}, "prompt_masking"),  # nothing would be left to read
+        ({"prompt_masking": -0.1}, "prompt_masking"),
+    ],
+)
+def test_options_that_make_no_sense_together_are_refused(options: dict[str, float], field: str):
+    with pytest.raises(InvalidOption) as error:
+        GRPOOptions(**options)  # pyright: ignore[reportArgumentType]
+    assert {fault.where for fault in error.value.faults} == {field}

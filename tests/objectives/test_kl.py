@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from specs_lab.objectives.kl import KL_ESTIMATORS, KL_GRADIENTS, k1, k2, k3, kl_penalty
+from specs_lab.objectives.kl import KL_ESTIMATORS, KL_GRADIENTS, adapted_weight, k1, k2, k3, kl_penalty
 
 estimators = pytest.mark.parametrize("estimator", KL_ESTIMATORS)
 gradients = pytest.mark.parametrize("gradient", KL_GRADIENTS)
@@ -184,3 +184,27 @@ def test_the_direct_gradient_is_that_of_the_value(estimator: str):
     assert torch.autograd.gradcheck(
         lambda x: kl_penalty(x, reference, old, estimator, "direct"), policy.requires_grad_()
     )
+
+
+@pytest.mark.parametrize(
+    ("weight", "kl", "target", "expected"),
+    [
+        (1.0, 0.2, 0.1, 1.02),  # twice the target: at the bound
+        (1.0, 0.11, 0.1, 1.01),  # a tenth above: 0.1 of it
+        (0.5, 0.095, 0.1, 0.5 * 0.995),
+        (0.5, 0.1, 0.1, 0.5),
+        (1.0, 0.0, 0.1, 0.98),
+        (1.0, -3.0, 0.1, 0.98),  # k1 may be negative
+        (1.0, math.inf, 0.1, 1.02),
+    ],
+)
+def test_the_adapted_weight_by_hand(weight: float, kl: float, target: float, expected: float):
+    assert adapted_weight(weight, kl, target) == pytest.approx(expected, rel=1e-12)
+
+
+@given(st.floats(1e-6, 10), st.floats(0, 100), st.floats(1e-6, 10))
+def test_the_adapted_weight_moves_towards_the_target_by_two_percent_at_most(weight: float, kl: float, target: float):
+    moved = adapted_weight(weight, kl, target) / weight
+    assert 0.98 - 1e-9 <= moved <= 1.02 + 1e-9
+    assert (moved > 1) <= (kl > target)
+    assert (moved < 1) <= (kl < target)

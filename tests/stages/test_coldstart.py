@@ -5,14 +5,18 @@ from types import SimpleNamespace
 
 import pytest
 from lightning import Callback
+from PIL import Image
 
 from specs_lab.core.errors import UserError
 from specs_lab.core.progress import Progress
+from specs_lab.data.records import PairRecord, write_pairs
 from specs_lab.models.prompts import Row, row_tokens
 from specs_lab.models.reference import sequence_logps
 from specs_lab.objectives.dpo import DPOOptions
+from specs_lab.objectives.hybrid import HybridOptions
+from specs_lab.objectives.sft import SFTOptions
 from specs_lab.stages import coldstart
-from specs_lab.stages.coldstart import ReferenceCharge
+from specs_lab.stages.coldstart import ReferenceCharge, encode_pairs
 from specs_lab.stages.store import Store
 from specs_lab.training.cold_start import DPOModule, Pair
 from specs_lab.training.fit import Items, ShuffledBatches, fit
@@ -55,6 +59,32 @@ def test_the_reference_pass_of_a_pair_is_charged_to_the_step_that_first_sees_it(
     assert totals.flops == pytest.approx(expected)
     assert totals.tokens[-1] == sum(tokens) + sum(tokens[i] for batch in batches for i in batch)
     assert 500 < module.budget.seconds < 560
+
+
+def _pairs(folder: Path, *rejected: str | None) -> Path:
+    image = Image.new("RGB", (56, 56), "red")
+    sides = enumerate(rejected)
+    records = [PairRecord(id=f"{i}", prompt="1+1?", chosen="2", image=image, rejected=side) for i, side in sides]
+    write_pairs(folder / "pairs.parquet", records)
+    return folder / "pairs.parquet"
+
+
+@pytest.mark.parametrize("options", [DPOOptions(), HybridOptions(), DPOOptions(reference_free=True)])
+def test_a_loss_on_two_sides_refuses_data_with_one(toy_vlm, tmp_path, options):
+    path = _pairs(tmp_path, "3", None)
+    with pytest.raises(UserError, match="some pairs have no rejected one"):
+        encode_pairs(toy_vlm, path, options)
+
+
+def test_data_with_one_side_are_enough_for_sft(toy_vlm, tmp_path):
+    chosen, rejected = encode_pairs(toy_vlm, _pairs(tmp_path, None, "3"), SFTOptions())
+    assert [row.completion for row in chosen] == toy_vlm.encode_completions(["2", "2"])
+    assert [row.completion for row in rejected] == toy_vlm.encode_completions(["", "3"])
+
+
+def test_both_sides_of_a_pair_share_its_prompt(toy_vlm, tmp_path):
+    for one, other in zip(*encode_pairs(toy_vlm, _pairs(tmp_path, "3", "4"), DPOOptions()), strict=True):
+        assert one.prompt is other.prompt
 
 
 def test_the_reference_is_scored_once_for_all_arms_and_refused_for_another_model(

@@ -10,6 +10,7 @@ import pytest
 from specs_lab.core.errors import UserError
 from specs_lab.core.progress import Progress
 from specs_lab.data.constructions.base import Draft
+from specs_lab.data.constructions.file import UserFile
 from specs_lab.data.constructions.gold import Gold
 from specs_lab.data.records import read_pairs
 from specs_lab.data.task_lists import read_tasks
@@ -121,6 +122,34 @@ def test_a_run_leaves_the_pairs_their_tasks_and_a_card(tmp_path):
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["pairs"] == 4
     assert card["bucket/rl"] == 4
+
+
+@pytest.mark.parametrize(("wanted", "said"), [(4, []), (5, ["pairs: only 4 of 5 pairs could be made"])])
+def test_too_few_pairs_are_said(tmp_path, wanted, said):
+    class Four(Gold):
+        def records(self, shop, report=lambda _: None):
+            return super().records(shop, report)[:4]
+
+    messages = []
+    context = _context(tmp_path, Four(pairs=wanted, rejected_form="none"))
+    context.progress.message = messages.append
+    construct.run(context)
+    assert messages == said
+
+
+def test_pairs_of_a_file_become_pairs_as_they_are(tmp_path):
+    """Its rows name no tasks of the study, so there are none to leave to RL."""
+    file = tmp_path / "own.jsonl"
+    file.write_text('{"prompt": "1+1?", "chosen": "2", "rejected": "3"}\n')
+    messages = []
+    context = _context(tmp_path, UserFile(path=str(file)))
+    context.progress.message = messages.append
+    construct.run(context)
+    (pair,) = read_pairs(tmp_path / "pairs.parquet")
+    assert (pair.prompt, pair.chosen, pair.rejected) == ("1+1?", "2", "3")
+    assert messages == []
+    with pytest.raises(UserError, match="no task is in it"):
+        read_tasks(tmp_path)
 
 
 class _Nothing(Gold):

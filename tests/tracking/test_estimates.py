@@ -118,6 +118,17 @@ def test_values_are_means_and_raw_and_gain_factors_of_them():
     assert raw["low"] < raw["value"] < raw["high"]
 
 
+def test_the_gap_is_the_id_cell_less_the_ood_cell_and_is_compared_between_arms():
+    first, second = make_scores("sft"), make_scores("dpo", lift=0.5)
+    first.values["ood", "joint"][-1], first.values["id", "joint"][-1] = 0.0, 1.0
+    second.values["ood", "joint"][-1], second.values["id", "joint"][-1] = 1.0, 0.0
+    table = estimates(first, second)
+    last = {"at": "equal steps", "metric": "gap_joint", "cell": "id + ood"}
+    assert one(table, arm="sft", **last)["value"] == 1.0
+    assert one(table, arm="dpo", **last)["value"] == -1.0
+    assert one(table, arm="dpo", **{**last, "versus": "sft"})["value"] == -2.0
+
+
 def test_intervals_match_the_statistics_package():
     scores = make_scores(seeds=3)
     row = one(estimates(scores), metric="gf_joint_raw", at="last step")

@@ -17,6 +17,7 @@ from specs_lab.rewards.terms.format import FormatTerm
 from specs_lab.rewards.terms.overlong import OverlongTerm
 from specs_lab.rewards.terms.weighted import WeightedReward
 from specs_lab.rollout.sampling import Completion
+from specs_lab.training import grpo
 from specs_lab.training.fit import ConsecutiveBatches, Items, fit
 from specs_lab.training.grpo import GRPOModule
 from specs_lab.training.options.trainer import TrainerOptions
@@ -340,3 +341,204 @@ def test_pictures_are_processed_once_a_step(toy_vlm, tasks, monkeypatch):
     monkeypatch.setattr(toy_vlm, "encode_prompts", lambda *args: encoded.append(len(args[0])) or encode(*args))
     _train(toy_vlm, tasks, steps=2, kl_weight=0.1, inner_updates=2)
     assert encoded == [len(tasks)] * 2
+
+
+# --- groups that are too easy or too hard (MM-Eureka) ---
+
+
+def _right(by_task):
+    """Right or wrong by turns, as given for each task: {name: pattern}."""
+    turns = {name: iter(values) for name, values in by_task.items()}
+
+    def score(response, task):
+        value = float(next(turns[task.id]))
+        return Score(False, bool(value), value, None)
+
+    return score
+
+
+def test_groups_outside_of_the_band_have_no_gradient_and_are_not_counted(toy_weights, tasks, monkeypatch):
+    """The update is the one without them: neither their tokens nor their responses divide the loss."""
+    patterns = {tasks[0].id: [1, 0, 1, 0], tasks[1].id: [0, 0, 0, 1], tasks[2].id: [1, 1, 1, 0]}
+    for norm in ("token", "sequence", "capacity"):
+        _scripted(monkeypatch, *[SHORT + [(5, False)] * 2] * 3)
+        vlm = _fresh(toy_weights)
+        filtered = _train(vlm, tasks[:3], score=_right(patterns), accuracy_low=0.3, accuracy_high=0.7, loss_norm=norm)
+        _scripted(monkeypatch, SHORT + [(5, False)] * 2)
+        alone = _fresh(toy_weights)
+        single = _train(alone, tasks[:1], score=_right(patterns), loss_norm=norm)
+        assert filtered.step_metrics["train/grad_norm"] == pytest.approx(
+            single.step_metrics["train/grad_norm"], rel=1e-4
+        )
+        assert (_weights(vlm) - _weights(alone)).abs().mean() < 1e-7
+        # What is logged of the rollouts is what was drawn.
+        assert filtered.step_metrics["rollout/accuracy"] == pytest.approx(6 / 12)
+
+
+def test_the_band_includes_its_ends(toy_weights, tasks, monkeypatch):
+    def updates(low, high):
+        _scripted(monkeypatch, SHORT + SHORT)
+        score = _right({tasks[0].id: [1, 0, 0, 0]})
+        return _train(_fresh(toy_weights), tasks[:1], score=score, accuracy_low=low, accuracy_high=high).updates
+
+    assert updates(0.25, 1.0) == updates(0.0, 0.25) == updates(0.25, 0.25) == 1
+    assert updates(0.26, 1.0) == updates(0.0, 0.24) == 0
+
+
+def test_a_batch_outside_of_the_band_changes_nothing(toy_vlm, tasks, monkeypatch):
+    """Not even with a KL term, which would pull on every response."""
+    _scripted(monkeypatch, *[SHORT + SHORT] * 2)
+    before = _weights(toy_vlm)
+    score = _right({tasks[0].id: [0, 0, 0, 1], tasks[1].id: [0] * 4})
+    module = _train(toy_vlm, tasks[:2], score=score, accuracy_low=0.3, kl_weight=0.1)
+    assert module.updates == 0
+    assert torch.equal(_weights(toy_vlm), before)
+    assert "train/kl" not in module.step_metrics
+
+
+def test_groups_outside_of_the_band_are_drawn_again_where_that_is_allowed(toy_vlm, tasks, monkeypatch):
+    """Place 0 is too hard twice, then fits; place 1 teaches and fits; the rollouts are logged as first drawn."""
+    _scripted(monkeypatch, *[SHORT + SHORT] * 4)
+    patterns = {
+        tasks[0].id: [0, 0, 0, 1],
+        tasks[1].id: [0, 1, 0, 1],
+        tasks[2].id: [1, 1, 1, 0],
+        tasks[3].id: [1, 0, 1, 0],
+    }
+    asked = []
+
+    def spare(step, place, attempt):
+        asked.append((step, place, attempt))
+        return tasks[1 + attempt]
+
+    module = _train(
+        toy_vlm,
+        tasks[:2],
+        score=_right(patterns),
+        spare=spare,
+        max_resamples=3,
+        accuracy_low=0.3,
+        accuracy_high=0.7,
+    )
+    assert asked == [(0, 0, 1), (0, 0, 2)]
+    assert module.step_metrics["rollout/resampled"] == 2
+    assert module.step_metrics["rollout/accuracy"] == pytest.approx(3 / 8)
+    assert module.updates == 1
+
+
+def test_a_last_draw_outside_of_the_band_is_left_out_too(toy_vlm, tasks, monkeypatch):
+    _scripted(monkeypatch, *[SHORT + SHORT] * 2)
+    score = _right({tasks[0].id: [0, 0, 0, 1], tasks[1].id: [0, 0, 0, 1]})
+    module = _train(toy_vlm, tasks[:1], score=score, spare=lambda *_: tasks[1], max_resamples=1, accuracy_low=0.3)
+    assert module.step_metrics["rollout/resampled"] == 1
+    assert module.updates == 0
+
+
+def test_all_right_and_all_wrong_groups_are_counted_as_first_drawn(toy_vlm, tasks, monkeypatch):
+    _scripted(monkeypatch, *[SHORT + SHORT] * 5)
+    names = [task.id for task in tasks]
+    patterns = dict(zip(names, ([1] * 4, [0] * 4, [0] * 4, [1, 0, 0, 0], [0, 1, 1, 1]), strict=True))
+    metrics = _train(toy_vlm, tasks, score=_right(patterns)).step_metrics
+    assert metrics["rollout/all_right"] == pytest.approx(1 / 5)
+    assert metrics["rollout/all_wrong"] == pytest.approx(2 / 5)
+    assert metrics["rollout/zero_variance"] == pytest.approx(3 / 5)
+
+
+def test_reflections_are_counted_a_response(toy_vlm, tasks, monkeypatch):
+    texts = iter(["wait, check it", "no such word", "Hmm", "again and again and again"])
+    _scripted(monkeypatch, [(n, False) for n in (2, 3, 4, 5)])
+    by_length = {n: next(texts) for n in (2, 3, 4, 5)}
+    monkeypatch.setattr(toy_vlm, "decode", lambda ids: by_length[len(ids)])
+    metrics = _train(toy_vlm, tasks[:1], score=_same).step_metrics
+    assert metrics["rollout/reflections"] == pytest.approx((2 + 0 + 1 + 3) / 4)
+
+
+# --- prompts that are masked anew in each update (d1) ---
+
+
+def test_prompts_are_masked_anew_in_each_update_and_nowhere_else(toy_vlm, tasks, monkeypatch):
+    """Sampling and the reference see whole prompts; updates, steps and prompts have masks of their own."""
+    seen, sampled = [], []
+    masked_rows, generate = grpo.masked_rows, grpo.generate
+
+    def mask(rows, share, vlm, name):
+        made = masked_rows(rows, share, vlm, name)
+        seen.append((share, name, [tuple(row.prompt.token_ids.tolist()) for row in made]))
+        assert len({id(row.prompt) for row in made}) == len({id(row.prompt) for row in rows})
+        return made
+
+    def sample(vlm, prompts, keys, sampling, *, batch_size):
+        sampled.extend(tuple(prompt.token_ids.tolist()) for prompt in prompts)
+        return generate(vlm, prompts, keys, sampling, batch_size=batch_size)
+
+    monkeypatch.setattr(grpo, "masked_rows", mask)
+    monkeypatch.setattr(grpo, "generate", sample)
+    module = _train(toy_vlm, tasks[:2], steps=2, inner_updates=3, prompt_masking=0.5, kl_weight=0.1)
+    assert module.updates == 6
+    assert {share for share, *_ in seen} == {0.5}
+    assert len({name for _, name, _ in seen}) == 6
+    prompts = [ids for _, _, rows in seen for ids in set(rows)]
+    assert len(set(prompts)) == len(prompts) == 12
+    assert not any(set(ids) & {toy_vlm.pad_id} for ids in sampled)
+
+
+def test_without_masking_updates_are_what_they_were(toy_weights, tasks, monkeypatch):
+    one = _train(_fresh(toy_weights), tasks, inner_updates=2).step_metrics
+    monkeypatch.setattr(grpo, "masked_rows", lambda rows, *_: list(rows))
+    assert _train(_fresh(toy_weights), tasks, inner_updates=2).step_metrics == one
+
+
+def test_masked_prompts_make_even_the_first_update_off_policy(toy_vlm, tasks):
+    """Ratios are taken over the probabilities of whole prompts."""
+    metrics = _train(toy_vlm, tasks, prompt_masking=0.5).step_metrics
+    assert metrics["train/ratio"] != pytest.approx(1, abs=1e-4)
+
+
+# --- a KL term whose weight is adapted ---
+
+
+def test_the_weight_follows_the_kl_and_is_used(toy_weights, tasks):
+    """Each update's weight is made of the one before and of the KL that was measured under it."""
+    seen, used = [], []
+
+    class Collect(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            seen.append((pl_module.step_metrics["train/kl"], pl_module.step_metrics["train/kl_weight"]))
+
+    loss = grpo.grpo_loss
+
+    def grpo_loss(rollout, advantages, options):
+        used.append(options.kl_weight)
+        return loss(rollout, advantages, options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grpo, "grpo_loss", grpo_loss)
+        options = {"steps": 5, "kl_weight": 0.1, "kl_target": 1e-3, "lr": 3e-3, "warmup_steps": 0}
+        module = _train(_fresh(toy_weights), tasks, callbacks=[Collect()], **options)
+    weight, weights = 0.1, []
+    for kl, logged in seen:
+        weights.append(weight)
+        weight *= 1 + 0.1 * min(max(kl / 1e-3 - 1, -0.2), 0.2)
+        assert logged == pytest.approx(weight)
+    assert used == pytest.approx(weights)
+    assert seen[0][1] == pytest.approx(0.1 * 0.98)  # on policy there is no KL yet
+    assert seen[-1][1] > seen[-2][1]  # it has gone beyond its target
+    assert module.options.kl_weight == 0.1
+
+
+def test_each_inner_update_adapts_the_weight(toy_vlm, tasks):
+    module = _train(toy_vlm, tasks, inner_updates=3, kl_weight=0.1, kl_target=1e6)
+    assert module.step_metrics["train/kl_weight"] == pytest.approx(0.1 * 0.98**3)
+
+
+def test_without_a_target_the_weight_stays_and_is_not_logged(toy_vlm, tasks):
+    metrics = _train(toy_vlm, tasks, steps=2, kl_weight=0.1).step_metrics
+    assert "train/kl_weight" not in metrics
+    assert "train/kl" in metrics
+
+
+def test_a_step_without_updates_leaves_the_weight(toy_vlm, tasks, monkeypatch):
+    _scripted(monkeypatch, SHORT + SHORT)
+    module = _train(toy_vlm, tasks[:1], score=_same, accuracy_low=0.5, kl_weight=0.1, kl_target=1.0)
+    assert module.updates == 0
+    assert "train/kl_weight" not in module.step_metrics

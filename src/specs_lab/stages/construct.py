@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from specs_lab.core.errors import Fault, UserError
 from specs_lab.data.card import write_card
-from specs_lab.data.constructions.base import KEPT, Construction
+from specs_lab.data.constructions.base import KEPT, Construction, FromTasks
 from specs_lab.data.records import PairRecord, write_pairs
 from specs_lab.data.task_lists import write_tasks
 from specs_lab.data.workshop import Drawing, Question, Workshop
@@ -35,7 +35,7 @@ def run(context: StageContext) -> None:
             logger.log_metrics({f"pairs/{name}": count for name, count in shop.counts.items()}, step=0)
     if not pairs:
         raise UserError([_nothing_came_out(context, shop)])
-    if len(pairs) < options.pairs:
+    if len(pairs) < options.pairs and isinstance(options, FromTasks):  # of others it is only the most
         context.progress.message(f"{context.name}: only {len(pairs)} of {options.pairs} pairs could be made")
     write_pairs(context.folder / "pairs.parquet", pairs)
     write_tasks(context.folder, [*_kept(pairs), *shop.others])

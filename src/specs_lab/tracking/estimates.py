@@ -28,7 +28,8 @@ EVALUATION, TRAINING = "evaluation", "training"
 GF_METRICS = ("format", "joint")
 _GAINED = ("format", "accuracy", "joint")
 _COMPARED = (EQUAL_STEPS, EQUAL_COMPUTE, EVALUATION)
-_SHARE, _DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
+_SHARE, _DIFFERENCE, _DIFFERENCE_OF_GAPS = (0.0, 1.0), (-1.0, 1.0), (-2.0, 2.0)
+_GAP = "gap_"
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,10 @@ class Estimate:
         at: Where on the stage's curve: ``curve`` (each evaluated step), ``last step``, ``equal steps``,
             ``equal compute``; ``evaluation`` for stages that evaluate only; ``training`` for what a stage's training
             curve was like, see :mod:`specs_lab.tracking.training_metrics`.
-        cell: The cell; for the Generalization Factor ``ID cell + OOD cell``; "" for training.
-        metric: ``format``, ``accuracy``, ``joint``, ``truncated``; ``gain_*`` (over the base model);
-            ``gf_<of>_raw`` and ``gf_<of>_gain``; of training ``<statistic> <metric>``; of stages that explore those of
-            :mod:`specs_lab.metrics.exploration`.
+        cell: The cell; for the Generalization Factor and gaps ``ID cell + OOD cell``; "" for training.
+        metric: ``format``, ``accuracy``, ``joint``, ``truncated``; ``gain_*`` (over the base model); ``gap_*`` (ID
+            cell minus OOD cell); ``gf_<of>_raw`` and ``gf_<of>_gain``; of training ``<statistic> <metric>``; of stages
+            that explore those of :mod:`specs_lab.metrics.exploration`.
         value: The mean over problems and seeds, or the factor of such means; a share. NaN where undefined. Of training
             the mean over seeds, in the metric's own unit.
         low: Lower end of the 95 % interval over problems and seeds, see :mod:`specs_lab.metrics.statistics`; of
@@ -234,8 +235,18 @@ class Estimator:
             if start is not None:
                 keep(cell, f"gain_{metric}", at_points - start)
         for metric in GF_METRICS:
+            self._gap(scores, points, metric, means)
             self._factor(scores, points, metric, f"gf_{metric}_raw", means)
             self._factor(scores, points, f"gain_{metric}", f"gf_{metric}_gain", means)
+
+    def _gap(
+        self, scores: Scores, points: Sequence[Point], metric: str, means: dict[tuple[str, str], Replicates]
+    ) -> None:
+        """How much better the ID cell is than the OOD cell: a proxy of a policy that is stuck in distribution."""
+        cells = scores.reading.id, scores.reading.ood
+        inside, outside = (means.get((cell, metric)) for cell in cells)
+        if inside is not None and outside is not None:
+            self._keep(scores, points, cells, f"{_GAP}{metric}", inside - outside)
 
     def _factor(
         self, scores: Scores, points: Sequence[Point], of: str, metric: str, means: dict[tuple[str, str], Replicates]
@@ -261,7 +272,7 @@ class Estimator:
         notes: Sequence[str] = (),
     ) -> None:
         """Keeps the estimates of one metric at N points; ``found`` has one statistic a point."""
-        bounds = _DIFFERENCE if metric.startswith("gain_") else _SHARE
+        bounds = _DIFFERENCE if metric.startswith(("gain_", _GAP)) else _SHARE
         n = min(len(scores.tasks[cell]) for cell in cells)
         for i, point in enumerate(points):
             interval = found[i].interval(bounds=bounds)
@@ -287,7 +298,8 @@ class Estimator:
         for first, second in self._pairs():
             before, after = self._measured[first], self._measured[second]
             if before.unlike(after) is None:
-                interval = (after.replicates - before.replicates).interval(bounds=_DIFFERENCE, difference=True)
+                bounds = _DIFFERENCE_OF_GAPS if second.metric.startswith(_GAP) else _DIFFERENCE
+                interval = (after.replicates - before.replicates).interval(bounds=bounds, difference=True)
                 place = (second.arm, first.arm, second.stage, second.at, second.cell, second.metric)
                 note = "" if np.isfinite(interval.value) else "undefined for one of the arms"
                 yield Estimate(*place, *_numbers(interval), second.n, second.seeds, second.step, second.flops, note)

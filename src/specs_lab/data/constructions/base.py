@@ -183,7 +183,9 @@ class FromTasks(Construction):
                     shop.others.append(TaskRef(task.id, task.cell, draft.bucket))
                 else:
                     kept.append((task, draft))
-            pairs = self._paired(kept, shop)[: max(self.pairs - len(made), 0)]
+            usable, missing = self._paired(kept, shop), max(self.pairs - len(made), 0)
+            pairs = usable[:missing]
+            shop.counts["surplus"] += len(usable) - len(pairs)  # prompts are tried many at once
             self._count(pairs, shop)
             made += pairs
             report(len(pairs))

@@ -208,9 +208,12 @@ def test_intervals_stay_within_what_is_possible():
     for each in (few, lower):
         estimator.add(each, few, curves.points(each))
     table = estimator.table()
-    signed = (table["versus"] != "") | table["metric"].str.startswith("gain_")
+    gap = table["metric"].str.startswith("gap_")
+    signed = (table["versus"] != "") | table["metric"].str.startswith("gain_") | gap
     ends = table[["low", "high"]]
-    assert (ends[signed].min().min(), ends[signed].max().max()) == (-1.0, 1.0)
+    assert (ends[signed & ~gap].min().min(), ends[signed & ~gap].max().max()) == (-1.0, 1.0)
+    assert ends[gap & (table["versus"] == "")].abs().max().max() <= 1.0
+    assert ends[gap].abs().max().max() <= 2.0
     assert (ends[~signed].min().min(), ends[~signed].max().max()) == (0.0, 1.0)
 
 

@@ -65,7 +65,7 @@ class GRPOOptions(OptimiserOptions):
         max_resamples: Rollout batches that may be drawn in a step beyond the first, to replace groups whose rewards
             are all equal (DAPO's dynamic sampling).
         accuracy_low: Groups with a smaller share of right answers are left out of the loss, and replaced if
-            ``max_resamples`` allows it (MM-Eureka's online filter).
+            ``max_resamples`` allows it (MM-Eureka's online filter); they still count in the spread of the batch.
         accuracy_high: The same of groups with a greater share.
         prompt_masking: Share of each prompt's text tokens that are masked, anew in each inner update (d1).
         track_entropy: Log entropy and nucleus size of the policy at response tokens.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from specs_lab.core.errors import Fault, UserError
 from specs_lab.data.card import write_card
 from specs_lab.data.constructions.base import KEPT, Construction, FromTasks
-from specs_lab.data.records import PairRecord, write_pairs
+from specs_lab.data.records import write_pairs
 from specs_lab.data.task_lists import write_tasks
 from specs_lab.data.workshop import Drawing, Question, Workshop
 from specs_lab.models.prompts import continued
@@ -38,13 +38,10 @@ def run(context: StageContext) -> None:
     if len(pairs) < options.pairs and isinstance(options, FromTasks):  # of others it is only the most
         context.progress.message(f"{context.name}: only {len(pairs)} of {options.pairs} pairs could be made")
     write_pairs(context.folder / "pairs.parquet", pairs)
-    write_tasks(context.folder, [*_kept(pairs), *shop.others])
+    kept = [TaskRef(pair.id, pair.cell, KEPT) for pair in pairs if KEPT in options.buckets]
+    write_tasks(context.folder, [*kept, *shop.others])
     described = describe(options)
     write_card(context.folder, name=described.pop("class"), options=described, records=pairs, counts=dict(shop.counts))
-
-
-def _kept(pairs: Sequence[PairRecord]) -> list[TaskRef]:
-    return [TaskRef(pair.id, pair.cell, KEPT) for pair in pairs if pair.cell]
 
 
 def _nothing_came_out(context: StageContext, shop: Workshop) -> Fault:

@@ -87,7 +87,8 @@ def plan(study: Study, kinds: Mapping[str, StageKind] = KINDS) -> list[PlannedSt
         kind = kinds[stages[name].kind]
         seed = study.seed if kind.seeded else None
         input_keys = {i: planned[source].key for i, source in inputs[name].items()}
-        stream = stages[name].stream if kind.seeded else ""  # what is not seeded has no random numbers to separate
+        # What is not seeded has no random numbers to separate. The sign keeps seed 1, stream 0 apart from seed 10.
+        stream = f"/{stages[name].stream}" if stages[name].stream and kind.seeded else ""
         key = stage_key(kind, options[name], seed, input_keys, stream)
         planned[name] = PlannedStage(
             name=name, kind=kind.name, key=key, inputs=inputs[name], options=options[name], seed=seed, stream=stream

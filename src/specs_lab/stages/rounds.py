@@ -52,7 +52,7 @@ def _in_round(spec: StageSpec, number: int, loop: Loop) -> StageSpec:
         changes=_changes(spec, number),
         by_round={},
         # The first round is what the stage would be without a loop, so that it is shared with studies that have none.
-        stream=spec.stream if number == 1 else f"{spec.stream}/round {number}",
+        stream=spec.stream if number == 1 else "/".join(filter(None, [spec.stream, f"round {number}"])),
     )
 
 

@@ -38,6 +38,11 @@ class UserFile(Construction):
         """Whether its rows have a rejected side."""
         return self.rejected
 
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """None: its rows are no tasks of this study's problems."""
+        return ()
+
     def checks(self) -> Checks:
         """The checks of all settings."""
         there = self.file.is_file()

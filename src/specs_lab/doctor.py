@@ -67,7 +67,11 @@ def _check_study(arguments: argparse.Namespace) -> bool:
 
 
 def _uses(study: Study, most: int | None) -> Iterator[tuple[str, Iterator[Asked]]]:
-    """What a study trains on and is measured by: (name, the tasks of this use), drawn as its stages draw them."""
+    """What a study trains on and is measured by: (name, the tasks of this use).
+
+    Drawn from the cells that the options name, as stages draw them that are given no list of tasks; every stage checks
+    the answers that it really uses before it begins.
+    """
     from specs_lab.data.constructions.base import FromTasks
     from specs_lab.evaluation.runner import suite_tasks
     from specs_lab.problems.sources.procedural import draw_mixed_task

@@ -479,3 +479,9 @@ def test_data_of_a_file_need_no_model_and_know_their_place(tmp_path):
     assert len(pairs) == 1
     pairs, shop = _make(UserFile(path=str(file), skip_broken=True))
     assert (len(pairs), shop.counts["broken/no_rejected"]) == (1, 1)
+
+
+@pytest.mark.parametrize("option", [{"coupling": "coupled"}, {"rejected_samples": 9}])
+def test_options_of_a_rejected_side_that_is_not_made_are_refused(option):
+    with pytest.raises(InvalidOption, match="is not used with rejected_form=none"):
+        SelfDistill(rejected_form="none", **option)

@@ -124,3 +124,8 @@ def test_crossings_by_hand(base, other, expected):
 def test_only_common_k_are_compared():
     assert crossing({1: 0.5, 2: 0.5, 4: 0.9}, {1: 0.4, 4: 1.0, 8: 0.0}) == 4
     assert crossing({1: 0.5}, {2: 0.5}) is None
+
+
+def test_majority_of_one_is_exact_for_any_number_of_samples():
+    votes = [str(i % 2) for i in range(256)]
+    assert maj_at_k(votes, [vote == "0" for vote in votes], 1) == 0.5

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from specs_lab.cli.composition import CONFIG_NAME, Composer, CompositionError, composer
 from specs_lab.cli.explanations import composition_fault, is_choice, node_of, syntax_fault
+from specs_lab.cli.idle import idle_faults
 from specs_lab.cli.search_path import SEARCH_PATH, search_path_faults
 from specs_lab.cli.values import value_faults
 from specs_lab.core.errors import Fault, raise_faults
@@ -169,7 +170,8 @@ def job_faults(known: Composer, overrides: Sequence[str], *, check_values: bool)
     if fine is None or not check_values:
         return faults
     cfg = known.compose(fine)
-    return list(dict.fromkeys([*faults, *value_faults(cfg), *_launcher_faults(cfg)]))
+    idle = idle_faults(cfg, [known.parse(text) for text in fine])
+    return list(dict.fromkeys([*faults, *value_faults(cfg), *idle, *_launcher_faults(cfg)]))
 
 
 def _composition_faults(known: Composer, overrides: Sequence[str]) -> tuple[list[Fault], list[str] | None]:

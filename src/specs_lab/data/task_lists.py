@@ -39,6 +39,12 @@ def read_tasks(folder: Path, buckets: Sequence[str] = ()) -> list[Task]:
         filled = Counter(row["bucket"] for row in rows)
         what = f"no task is in {' or '.join(buckets) or 'it'}; there are {dict(filled)}"
         raise UserError(
-            [Fault(str(path), what, "look at more tasks (select.tasks, data.pairs), or take other rl.buckets")]
+            [
+                Fault(
+                    str(path),
+                    what,
+                    "look at more tasks (select.tasks, data.pairs, data.rl_tasks), or take other buckets",
+                )
+            ]
         )
     return found

@@ -104,7 +104,7 @@ def maj_at_k(votes: Sequence[Hashable | None], correct: Sequence[bool], k: int, 
 @cache
 def _subsets(samples: int, k: int, count: int) -> NDArray[np.int64]:
     """Places of the samples in each subset, in the order of the samples: (count or fewer, k)."""
-    if comb(samples, k) <= count:
+    if comb(samples, k) <= max(count, samples):  # so that k = 1 is exact whatever the number of samples
         return np.array(list(combinations(range(samples), k)), dtype=np.int64)
     order = numpy_rng("maj", samples, k).random((count, samples)).argsort(axis=1)
     return np.sort(order[:, :k], axis=1)

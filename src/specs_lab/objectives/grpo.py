@@ -101,6 +101,11 @@ class GRPOOptions(OptimiserOptions):
     buckets: list[str] = field(default_factory=list)
     log_every: int = 1
 
+    def _some_group_fits(self) -> bool:
+        """Whether some number of right answers puts a group's share of them in the range."""
+        sizes = range(max(self.group_size, 1) + 1)
+        return any(self.accuracy_low <= right / sizes[-1] <= self.accuracy_high for right in sizes)
+
     def checks(self) -> Checks:
         """The checks of all settings."""
         return (
@@ -138,6 +143,13 @@ class GRPOOptions(OptimiserOptions):
                 "accuracy_low",
                 f"{self.accuracy_low} is above accuracy_high = {self.accuracy_high}",
                 "give at most accuracy_high",
+            )
+            .that(
+                self.accuracy_low > self.accuracy_high or self._some_group_fits(),
+                "accuracy_high",
+                f"no group of {self.group_size} has a share of right answers in "
+                f"[{self.accuracy_low}, {self.accuracy_high}]",
+                "give a wider range",
             )
             .decay("prompt_masking", self.prompt_masking)
             .positive("temperature", self.temperature)

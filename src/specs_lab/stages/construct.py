@@ -37,6 +37,9 @@ def run(context: StageContext) -> None:
         raise UserError([_nothing_came_out(context, shop)])
     if len(pairs) < options.pairs and isinstance(options, FromTasks):  # of others it is only the most
         context.progress.message(f"{context.name}: only {len(pairs)} of {options.pairs} pairs could be made")
+    for bucket in options.buckets:
+        if bucket != KEPT and not any(task.bucket == bucket for task in shop.others):
+            context.progress.message(f"{context.name}: no task was put aside as '{bucket}'")
     write_pairs(context.folder / "pairs.parquet", pairs)
     kept = [TaskRef(pair.id, pair.cell, KEPT) for pair in pairs if KEPT in options.buckets]
     write_tasks(context.folder, [*kept, *shop.others])
@@ -46,11 +49,8 @@ def run(context: StageContext) -> None:
 
 def _nothing_came_out(context: StageContext, shop: Workshop) -> Fault:
     what = f"no pair came out of {shop.counts['prompts']} prompts ({dict(shop.counts)})"
-    return Fault(
-        f"stage {context.name}",
-        what,
-        "train the model that is distilled longer (zero.steps), or raise data.max_prompts_per_pair",
-    )
+    longer = "train the model that is distilled longer, or " if "self" in context.inputs else ""
+    return Fault(f"stage {context.name}", what, f"{longer}raise data.max_prompts_per_pair")
 
 
 def make_workshop(context: StageContext, models: Mapping[str, VLM]) -> Workshop:

@@ -202,7 +202,10 @@ def _rank_finding(test: RankTest, run: str, look: _Look) -> Finding | None:
     sides = [{one["arm"]: one for one in found.to_dict(orient="records")} for found in rows if found is not None]
     if len(sides) < len(rows):
         return None
-    arms = [arm for arm in sides[0] if arm in sides[1] and all(math.isfinite(side[arm]["value"]) for side in sides)]
+    known = [arm for arm in sides[0] if arm in sides[1] and all(math.isfinite(side[arm]["value"]) for side in sides)]
+    # Arms of two sweeps may be one and the same study: equal to the last digit, intervals included, it counts once.
+    alike = {tuple(side[arm][end] for side in sides for end in _ENDS): arm for arm in reversed(known)}
+    arms = [arm for arm in known if arm in alike.values()]
     points = tuple(
         {
             "arm": arm,

@@ -34,6 +34,7 @@ def draw_relation(finding: Finding, path: Path) -> Path:
         axes.set(
             title=fill(finding.says, _TITLE_LETTERS), xlabel=_axis(finding.test["x"]), ylabel=_axis(finding.test["y"])
         )
+        path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
     return path
 

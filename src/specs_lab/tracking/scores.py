@@ -169,6 +169,16 @@ def read_shortfall(artifact: Path) -> str:
 
 
 def read_mixture(artifact: Path) -> tuple[str, ...]:
-    """The cells that an RL stage drew its training prompts from, by its manifest; none if it does not say."""
+    """The cells that an RL stage drew its training prompts from; none if its manifest does not say.
+
+    They are those of its mixture, or, where it was given tasks, of these.
+    """
     manifest = json.loads((artifact / "manifest.json").read_text(encoding="utf-8"))
-    return tuple(manifest["options"].get("rl", {}).get("mixture", ()))
+    rl = manifest["options"].get("rl", {})
+    given = manifest["inputs"].get("tasks")
+    if given is None:
+        return tuple(rl.get("mixture", ()))
+    lists = sorted(artifact.parents[1].glob(f"*/{given}/tasks.json"))
+    tasks = [task for path in lists for task in json.loads(path.read_text(encoding="utf-8"))["tasks"]]
+    buckets = rl.get("buckets", ())
+    return tuple(sorted({task["cell"] for task in tasks if not buckets or task["bucket"] in buckets}))

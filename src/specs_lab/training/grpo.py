@@ -305,6 +305,7 @@ class GRPOModule(TrainingModule):
             "length": sum(len(one.token_ids) for one in completions),
             "truncated": sum(one.truncated for one in completions),
             "zero_variance": sum(not group.teaches for group in groups) * self.options.group_size,
+            "left_out": sum(not self._fits(group) for group in groups) * self.options.group_size,
             "all_right": sum(group.accuracy == 1 for group in groups) * self.options.group_size,
             "all_wrong": sum(group.accuracy == 0 for group in groups) * self.options.group_size,
             "reflections": sum(reflections.count(self.vlm.decode(one.token_ids)) for one in completions),

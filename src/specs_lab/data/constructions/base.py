@@ -25,6 +25,7 @@ REJECTED_FORMS = (POLLUTED, OWN, NONE)
 KEPT = "cold"
 """The bucket of tasks that pairs are made of."""
 _PROMPTS_AT_ONCE = 64
+_SAMPLES = 4
 
 Report = Callable[[int], None]
 
@@ -113,7 +114,7 @@ class FromTasks(Construction):
     coupling: str = "decoupled"
     rejected_form: str = POLLUTED
     pollutions: dict[str, float] = field(default_factory=_all_alike)
-    rejected_samples: int = 4
+    rejected_samples: int = _SAMPLES
     max_prompts_per_pair: int = 8
     temperature: float = 1.0
     max_new_tokens: int = 48
@@ -121,13 +122,16 @@ class FromTasks(Construction):
 
     def checks(self) -> Checks:
         """The checks of all settings."""
+        idle = f"is not used with rejected_form={self.rejected_form}"
         unused = self.rejected_form != POLLUTED and self.pollutions != _all_alike()
         checks = (
             super()
             .checks()
             .one_of("coupling", self.coupling, ("decoupled", "coupled"))
             .one_of("rejected_form", self.rejected_form, REJECTED_FORMS)
-            .that(not unused, "pollutions", f"is not used with rejected_form={self.rejected_form}", "leave it out")
+            .that(not unused, "pollutions", idle, "leave it out")
+            .that(self.makes_rejected or self.coupling == "decoupled", "coupling", idle, "leave it out")
+            .that(self.makes_rejected or self.rejected_samples == _SAMPLES, "rejected_samples", idle, "leave it out")
             .at_least("rejected_samples", self.rejected_samples, 1)
             .at_least("max_prompts_per_pair", self.max_prompts_per_pair, 1)
             .positive("temperature", self.temperature)

@@ -150,7 +150,10 @@ def redraw(ref: TaskRef) -> Task:
         UserError: If there is no such family.
         ValueError: If it is no name of a task.
     """
-    family, split, seed, index, style, wording = ref.id.split("/")
+    parts = ref.id.split("/")
+    if len(parts) != 6:
+        raise ValueError(f"'{ref.id}' is no name of a task")
+    family, split, seed, index, style, wording = parts
     if split not in SPLITS or style not in STYLES or wording not in INSTRUCTIONS:
         raise ValueError(f"'{ref.id}' is no name of a task")
     problem = make_problem(family, seed=int(seed), index=int(index), split=split, style=style)

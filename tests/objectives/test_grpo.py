@@ -312,6 +312,12 @@ def test_wrong_values_are_reported_together():
     assert fields == ["ratio_level", "kl_estimator", "advantage_scale", "max_resamples"]
 
 
+def test_a_range_of_accuracy_that_no_group_can_have_is_refused():
+    GRPOOptions(group_size=8, accuracy_low=0.9, accuracy_high=1.0)
+    with pytest.raises(InvalidOption, match="no group of 8"):
+        GRPOOptions(group_size=8, accuracy_low=0.95, accuracy_high=0.99)
+
+
 @pytest.mark.parametrize(
     ("options", "field"),
     [
@@ -324,12 +330,6 @@ def test_wrong_values_are_reported_together():
         ({"prompt_masking": -0.1}, "prompt_masking"),
     ],
 )
-def test_a_range_of_accuracy_that_no_group_can_have_is_refused():
-    GRPOOptions(group_size=8, accuracy_low=0.9, accuracy_high=1.0)
-    with pytest.raises(InvalidOption, match="no group of 8"):
-        GRPOOptions(group_size=8, accuracy_low=0.95, accuracy_high=0.99)
-
-
 def test_options_that_make_no_sense_together_are_refused(options: dict[str, float], field: str):
     with pytest.raises(InvalidOption) as error:
         GRPOOptions(**options)  # pyright: ignore[reportArgumentType]

@@ -98,7 +98,7 @@ class GRPOOptions(OptimiserOptions):
     temperature: float = 1.0
     max_new_tokens: int = 48
     mixture: list[str] = field(default_factory=lambda: ["id"])
-    buckets: list[str] = field(default_factory=list)
+    buckets: list[str] = field(default_factory=list[str])
     log_every: int = 1
 
     def _some_group_fits(self) -> bool:

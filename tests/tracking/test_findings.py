@@ -189,3 +189,29 @@ def test_a_correlations_interval_is_the_same_every_time_and_holds_it():
     first = rank_interval(x, y)
     assert first == rank_interval(x, y)
     assert -1 <= first.low < first.value < first.high <= 1
+
+
+def test_arms_that_are_one_and_the_same_study_count_once(experiment):
+    heights = [0.1, 0.2, 0.3, 0.5, 0.4, 0.6, 0.7]
+    (one,) = correlated(experiment, heights)
+    twin = [{"arm": "twin", "value": 0.3}, {"arm": "twin", "metric": "format", "value": 0.5, "seeds": 2}]
+    (experiment.folder / "results" / "one" / "summary.csv").unlink()
+    (experiment.folder / "results" / "one").rmdir()
+    rows = [{"arm": f"arm {i}", "value": i / 10} for i in range(len(heights))]
+    rows += [{"arm": f"arm {i}", "metric": "format", "value": value, "seeds": 2} for i, value in enumerate(heights)]
+    experiment.results("one", *rows, *twin)
+    (again,) = found(experiment)
+    assert (again.n, again.value, again.low, again.high) == (one.n, one.value, one.low, one.high)
+
+
+def test_a_claim_may_rest_on_the_results_of_another_experiment(experiment):
+    test = {"says": "A is high", "arm": "a", "stage": "cold", "at": "equal steps", "metric": "joint", "sign": "+"}
+    test |= {"cell": "ood", "step": 25}
+    experiment.expect(test)
+    experiment.results("one", {"arm": "a", "value": 0.2, "low": 0.1, "high": 0.3})
+    other = type(experiment)(experiment.folder.parent / "other")
+    other.expect(test, results_of=experiment.folder.name)
+    (one,) = found(other)
+    assert (one.value, one.outcome) == (0.2, "yes")
+    other.expect(test, results_of="../elsewhere")
+    assert "there is no experiment '../elsewhere'" in faults(other)[0]

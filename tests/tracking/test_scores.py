@@ -7,7 +7,7 @@ import pytest
 
 from specs_lab.tracking.frames import load_sweep, select
 from specs_lab.tracking.rows import read_samples, write_samples
-from specs_lab.tracking.scores import Reading, collect, read_reading
+from specs_lab.tracking.scores import Reading, collect, read_mixture, read_reading
 
 READING = Reading("id", "ood", 2.0, ("other",))
 
@@ -86,3 +86,17 @@ def test_the_reading_knows_no_alternative_where_problems_have_no_cells(sweep):
 def test_scores_are_zeros_and_ones(sweep, metric):
     sweep.study("sft", 0)
     assert set(np.unique(scores_of(sweep, "cold").values["id", metric])) <= {0.0, 1.0}
+
+
+def test_rl_was_trained_on_the_cells_of_the_tasks_that_it_was_given(tmp_path):
+    def artifact(kind, key, **manifest):
+        folder = tmp_path / kind / key
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps({"options": {}, "inputs": {}, **manifest}))
+        return folder
+
+    options = {"rl": {"mixture": ["id", "ood"], "buckets": ["rl"]}}
+    assert read_mixture(artifact("rl", "a", options=options)) == ("id", "ood")
+    tasks = [{"id": "x", "cell": "id", "bucket": "rl"}, {"id": "y", "cell": "ood", "bucket": "cold"}]
+    (artifact("construct", "b") / "tasks.json").write_text(json.dumps({"tasks": tasks}))
+    assert read_mixture(artifact("rl", "c", options=options, inputs={"tasks": "b"})) == ("id",)

@@ -1,19 +1,15 @@
 """A model behind an endpoint as the teacher, against a real server."""
 
 import base64
-import contextlib
 import io
 import json
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from specs_lab.core import chat
 from specs_lab.core.errors import UserError
 from specs_lab.core.options import InvalidOption
 from specs_lab.data.teachers.base import unseen
@@ -27,56 +23,6 @@ KEY = "sk-very/secret+key=="
 HANG_S = 30
 HOW = Drawing(temperature=0.7, max_new_tokens=5)
 PROBLEMS = ProceduralProblems(families=["count"], instructions=["tags"], styles=["plain"])
-Respond = Callable[[dict[str, Any]], tuple[int, bytes]]
-
-
-class Server:
-    """Answers every request with what ``respond`` makes of its body: (status, body)."""
-
-    def __init__(self, respond: Respond) -> None:
-        self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.requests.append((self.path, dict(self.headers), asked))
-                status, body = respond(asked)
-                with contextlib.suppress(OSError):  # whoever asked may have given up
-                    self.send_response(status)
-                    self.send_header("Content-Length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        class Listener(ThreadingHTTPServer):
-            request_queue_size = 64  # the default of 5 makes the sixth client at a time wait a second
-
-        self._server = Listener(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Respond], Server]]:
-    monkeypatch.setattr(chat, "wait_s", lambda *_: 0.0)
-    servers: list[Server] = []
-
-    def start(respond: Respond) -> Server:
-        servers.append(Server(respond))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
 
 
 def ok(content: Any, **more: Any) -> tuple[int, bytes]:
@@ -92,7 +38,7 @@ def shop_of(seed: int = 0) -> Workshop:
     return Workshop(seed=seed, problems=PROBLEMS)
 
 
-def teacher_at(server: Server, **options: Any) -> EndpointTeacher:
+def teacher_at(server: Any, **options: Any) -> EndpointTeacher:
     return EndpointTeacher(**{"url": server.url, "model": "a/b", "timeout_s": HANG_S, "retries": 1, **options})
 
 

@@ -13,57 +13,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from specs_lab.core.plotting import COLOURS, DPI, FAINT, WIDTH_INCHES, own_style
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, which people of all kinds of colour vision can tell apart, darkest first.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
-_INK, FAINT = "#333333", "#8a8a8a"
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": _INK,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": _INK,
-    "axes.titlecolor": _INK,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.7,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "lines.linewidth": 1.9,
-    "lines.markersize": 4,
-    "legend.frameon": False,
-    "svg.hashsalt": "specs_lab",
-    "svg.fonttype": "path",
-}
-_WIDTH_INCHES = 12.0
-_DPI = 120
 
 
 @contextmanager
 def open_figure(
-    rows: int, columns: int, height: float, *, share: bool = True, width: float = _WIDTH_INCHES
+    rows: int, columns: int, height: float, *, share: bool = True, width: float = WIDTH_INCHES
 ) -> Iterator[tuple[Figure, np.ndarray]]:
     """An empty figure and its axes, in the project's style; the global state of matplotlib is left alone."""
-    import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    own: Any = {**matplotlib.rcParamsDefault, **_STYLE, "backend": matplotlib.rcParams["backend"]}
-    with matplotlib.rc_context(own):
+    with own_style():
         layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.04)
-        figure = Figure(figsize=(width, height), dpi=_DPI, layout=layout)
+        figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
         yield figure, figure.subplots(rows, columns, sharey=share, squeeze=False)
 
 
@@ -72,7 +41,7 @@ def save_figure(figure: Figure, path: Path) -> list[Path]:
     files = [path.with_suffix(".png"), path.with_suffix(".svg")]
     figure.draw_without_rendering()  # lays it out, once for both files
     figure.set_layout_engine("none")
-    figure.savefig(files[0], dpi=_DPI)
+    figure.savefig(files[0], dpi=DPI)
     figure.savefig(files[1], metadata={"Date": None})
     return files
 

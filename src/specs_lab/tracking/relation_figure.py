@@ -23,14 +23,16 @@ def draw_relation(finding: Finding, path: Path) -> Path:
     """
     points = finding.points
     styles = line_styles([point["arm"] for point in points])
-    with open_figure(1, 1, 4.8, width=6.4) as (figure, grid):
+    with open_figure(1, 1, 4.8, width=8.4) as (figure, grid):
         axes = grid[0, 0]
-        for point in points:
+        # Names stand beside the figure, from the highest arm to the lowest: points that lie close would share a place.
+        for point in sorted(points, key=lambda point: -point["y_value"]):
             colour = styles[point["arm"]]["color"]
             x, y = point["x_value"], point["y_value"]
-            axes.errorbar(x, y, xerr=_reach(point, "x"), yerr=_reach(point, "y"), fmt="o", color=colour, elinewidth=1)
-            axes.annotate(point["arm"], (x, y), xytext=(6, 4), textcoords="offset points", color=colour, fontsize=8.5)
-        axes.margins(0.14)
+            reach = {"xerr": _reach(point, "x"), "yerr": _reach(point, "y")}
+            axes.errorbar(x, y, **reach, fmt="o", color=colour, elinewidth=1, label=point["arm"])
+        figure.legend(loc="outside right upper", fontsize=9)
+        axes.margins(0.08)
         axes.set(
             title=fill(finding.says, _TITLE_LETTERS), xlabel=_axis(finding.test["x"]), ylabel=_axis(finding.test["y"])
         )

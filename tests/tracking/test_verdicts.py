@@ -151,7 +151,7 @@ def test_the_index_lists_every_claim_with_what_was_found(index, decided):
     assert write_index(index) == index / "README.md"
     page = (index / "README.md").read_text()
     assert "| [A beats B](made_up/README.md) | It found that. | A beats B: one +2.000 (+1.000 to +3.000)," in page
-    assert "two +1.000 (-1.000 to +3.000) | **depends on** |" in page
+    assert "two +1.000 (-1.000 to +3.000) | **depends on**: Yes: A beats B (one). Unclear: A beats B (two). |" in page
     assert "| [C beats D](later/README.md) | It found that. |  | **open** |" in page
     assert "no_claim" not in page
     assert "old" not in page

@@ -27,6 +27,7 @@ OPEN = "open"
 
 _LEAST_SHOWN, _FEW, _MANY = 0.0005, 0.02, 100.0
 Word = Literal["confirmed", "not confirmed", "depends on"]
+_DEPENDS = "depends on"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def reach(findings: Sequence[Finding]) -> Verdict:
         return Verdict("confirmed", "Every test is yes on every run.", found)
     said = " ".join(f"{name}: {which}." for name, which in (("Yes", yes), ("No", no), ("Unclear", unclear)) if which)
     if yes:
-        return Verdict("depends on", said, found)
+        return Verdict(_DEPENDS, said, found)
     return Verdict("not confirmed", f"No test is yes{', and some are contradicted' if no else ''}. {said}", found)
 
 
@@ -154,14 +155,15 @@ def write_index(folder: Path) -> Path:
 
 def _index_line(claim: Claim) -> str:
     path, name = claim.folder / VERDICT_FILE, claim.folder.name
-    word, ours = OPEN, ""
+    word, ours, on_what = OPEN, "", ""
     if path.is_file():
         record = _read_verdict(path)
         if record["expected_sha256"] != _fingerprint(claim.folder):
             what = f"is the verdict on another {EXPECTED_FILE} than there is now"
             raise UserError([Fault(str(path), what, f"run `specs-lab claim {claim.folder}`")])
         word, ours = record["verdict"], _ours(record["tests"])
-    cells = f"[{_cell(claim.claim)}]({name}/{PAGE})", _cell(claim.paper), ours, f"**{word}**"
+        on_what = f": {_cell(record['details'])}" if word == _DEPENDS else ""
+    cells = f"[{_cell(claim.claim)}]({name}/{PAGE})", _cell(claim.paper), ours, f"**{word}**{on_what}"
     return "| " + " | ".join(cells) + " |"
 
 
@@ -181,7 +183,7 @@ def _ours(tests: Sequence[Mapping[str, Any]]) -> str:
 def _read_verdict(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        _ = record["expected_sha256"], record["verdict"], [test["says"] for test in record["tests"]]
+        _ = record["expected_sha256"], record["verdict"], record["details"], [test["says"] for test in record["tests"]]
     except (ValueError, KeyError, TypeError) as error:
         what = f"cannot be understood: {type(error).__name__}: {error}"
         raise UserError([Fault(str(path), what, f"run `specs-lab claim {path.parent}`")]) from error

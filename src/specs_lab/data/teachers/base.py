@@ -47,6 +47,41 @@ class Teacher(ABC):
         raise NotImplementedError(f"{type(self).__name__} answers tasks only")
 
 
+@dataclass(kw_only=True)
+class AskedTeacher(Teacher):
+    """A model, wherever it runs; a subclass says how it is asked.
+
+    Attributes:
+        caption_prompt: Asks for a description of the picture.
+    """
+
+    caption_prompt: str = "Describe the picture."
+
+    @abstractmethod
+    def ask(self, questions: Sequence[Question], shop: Workshop, count: int, drawing: Drawing) -> list[list[str]]:
+        """Samples up to ``count`` replies to each question; those that were cut off are left out."""
+
+    def caption(self, tasks: Sequence[Task], shop: Workshop, drawing: Drawing) -> list[str]:
+        """One description of each picture."""
+        return self.reply([shop.question(task, "caption", self.caption_prompt) for task in tasks], shop, drawing)
+
+    def write_unseen(
+        self, tasks: Sequence[Task], captions: Sequence[str], shop: Workshop, count: int, drawing: Drawing
+    ) -> list[list[str]]:
+        """Samples responses to tasks with descriptions in the place of pictures."""
+        both = zip(tasks, captions, strict=True)
+        return self.ask([unseen(task, caption, "unseen", shop) for task, caption in both], shop, count, drawing)
+
+    @property
+    def replies(self) -> bool:
+        """A model can be asked anything."""
+        return True
+
+    def reply(self, questions: Sequence[Question], shop: Workshop, drawing: Drawing) -> list[str]:
+        """Samples one reply to each question; empty where it was cut off."""
+        return [texts[0] if texts else "" for texts in self.ask(questions, shop, 1, drawing)]
+
+
 def unseen(task: Task, caption: str, side: str, shop: Workshop) -> Question:
     """A task as a question about a described picture, without the picture."""
     return replace(shop.question(task, side, f"Picture: {caption}. {task.text}"), image=None, image_key="")

@@ -16,14 +16,14 @@ from specs_lab.core.endpoint import Endpoint, Reply, ask, at_once
 from specs_lab.core.options import option
 from specs_lab.core.seeding import derive_seed
 from specs_lab.data.records import png_bytes
-from specs_lab.data.teachers.base import Teacher, unseen
+from specs_lab.data.teachers.base import AskedTeacher
 from specs_lab.data.workshop import Drawing, Question, Workshop
 from specs_lab.problems.sources.procedural import Task
 
 
 @option("teacher", "endpoint")
 @dataclass(kw_only=True)
-class EndpointTeacher(Endpoint, Teacher):
+class EndpointTeacher(Endpoint, AskedTeacher):
     """Samples from a model behind a server, one request a response. Replies that were cut off are dropped and counted.
 
     Attributes:
@@ -31,13 +31,11 @@ class EndpointTeacher(Endpoint, Teacher):
             not used here; its ``temperature`` is.
         send_seed: Send a seed along, which depends on the study's seed, the task and the number of the response. Some
             servers refuse it.
-        caption_prompt: Asks for a description of the picture.
     """
 
     timeout_s: float = 300.0
     max_tokens: int = 2048
     send_seed: bool = True
-    caption_prompt: str = "Describe the picture."
 
     def __post_init__(self) -> None:
         self.limit_checks(self.address_checks()).done()
@@ -49,29 +47,9 @@ class EndpointTeacher(Endpoint, Teacher):
 
     def write(self, tasks: Sequence[Task], shop: Workshop, count: int, drawing: Drawing) -> list[list[str]]:
         """Samples responses."""
-        return self._sample([shop.question(task, "chosen") for task in tasks], shop, count, drawing)
+        return self.ask([shop.question(task, "chosen") for task in tasks], shop, count, drawing)
 
-    def caption(self, tasks: Sequence[Task], shop: Workshop, drawing: Drawing) -> list[str]:
-        """One description of each picture."""
-        return self.reply([shop.question(task, "caption", self.caption_prompt) for task in tasks], shop, drawing)
-
-    def write_unseen(
-        self, tasks: Sequence[Task], captions: Sequence[str], shop: Workshop, count: int, drawing: Drawing
-    ) -> list[list[str]]:
-        """Samples responses to tasks with descriptions in the place of pictures."""
-        both = zip(tasks, captions, strict=True)
-        return self._sample([unseen(task, caption, "unseen", shop) for task, caption in both], shop, count, drawing)
-
-    @property
-    def replies(self) -> bool:
-        """A model can be asked anything."""
-        return True
-
-    def reply(self, questions: Sequence[Question], shop: Workshop, drawing: Drawing) -> list[str]:
-        """Samples one reply to each question; empty where it was cut off."""
-        return [texts[0] if texts else "" for texts in self._sample(questions, shop, 1, drawing)]
-
-    def _sample(self, questions: Sequence[Question], shop: Workshop, count: int, drawing: Drawing) -> list[list[str]]:
+    def ask(self, questions: Sequence[Question], shop: Workshop, count: int, drawing: Drawing) -> list[list[str]]:
         """Asks each question ``count`` times.
 
         Raises:

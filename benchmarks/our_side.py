@@ -18,13 +18,14 @@ from benchmarks.cases import ADAM_BETAS, DPO_BETA, LEARNING_RATE, MAX_GRAD_NORM,
 from benchmarks.data import Example, given_text, reward, stream
 from benchmarks.protocol import Turns, take_stdout
 from specs_lab.models.reference import make_reference, sequence_logps
+from specs_lab.models.setup import ModelSetup
 from specs_lab.models.vlm import VLM, Prompt, Row
 from specs_lab.objectives.dpo import DPOOptions
 from specs_lab.objectives.grpo import GRPOOptions
 from specs_lab.objectives.sft import SFTOptions
 from specs_lab.problems.base import Problem
 from specs_lab.problems.instructions import Instruction
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 from specs_lab.rewards.scoring import Score
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Completion, Sampling
@@ -50,14 +51,15 @@ def load(
     folder: str, *, dtype: str = "float32", device: str = "cpu", freeze_vision: bool = False, share_prompts: bool = True
 ) -> VLM:
     """A checkpoint; it never samples the end token, so responses have exactly the length asked for."""
-    vlm = VLM.load(folder, dtype=getattr(torch, dtype), freeze_vision=freeze_vision, share_prompts=share_prompts)
+    setup = ModelSetup(dtype=dtype, freeze_vision=freeze_vision, freeze_projector=freeze_vision)
+    vlm = VLM.load(folder, setup=setup, share_prompts=share_prompts)
     vlm.never_sampled = [*vlm.never_sampled, vlm.end_id]
     return vlm.to(device)
 
 
 def encode(vlm: VLM, example: Example) -> Prompt:
     """An example's prompt; decodes and preprocesses the picture."""
-    return vlm.encode_prompts([example.prompt], [example.image()], [example.key])[0]
+    return vlm.encode_prompts([example.prompt], [[example.image()]], [example.key])[0]
 
 
 def sample(vlm: VLM, prompts: Sequence[Prompt], group: int, length: int) -> list[list[Completion]]:
@@ -116,7 +118,7 @@ def run_reference_in_steps(module: DPOModule) -> None:
 
 def as_task(example: Example) -> Task:
     """An example as GRPO takes it; decodes the picture."""
-    problem = Problem(example.key, "", "", example.image(), example.prompt, "", "word", "", ())
+    problem = Problem(example.key, "", "", (example.image(),), example.prompt, "", "word")
     return Task(example.key, "", problem, Instruction("bare", ""))
 
 
@@ -182,7 +184,7 @@ def only_sample(module: GRPOModule, length: int) -> None:
     vlm = module.vlm
 
     def train_step(batch: Sequence[Task]) -> dict[str, float]:
-        texts, images, keys = zip(*((task.text, task.problem.image, task.problem.id) for task in batch), strict=True)
+        texts, images, keys = zip(*((task.text, task.images, task.problem.id) for task in batch), strict=True)
         prompts = vlm.encode_prompts(texts, images, keys)
         for group in sample(vlm, prompts, module.options.group_size, length):
             for completion in group:

@@ -81,7 +81,7 @@ def toy_problems():
 def toy_prompts(toy_vlm, toy_problems):
     """Their prompts, tokenised for `toy_vlm`."""
     return toy_vlm.encode_prompts(
-        [p.question for p in toy_problems], [p.image for p in toy_problems], [p.id for p in toy_problems]
+        [p.question for p in toy_problems], [p.images for p in toy_problems], [p.id for p in toy_problems]
     )
 
 

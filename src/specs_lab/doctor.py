@@ -73,14 +73,12 @@ def _uses(study: Study, most: int | None) -> Iterator[tuple[str, Iterator[Asked]
     the answers that it really uses before it begins.
     """
     from specs_lab.data.constructions.base import FromTasks
-    from specs_lab.evaluation.runner import suite_tasks
-    from specs_lab.problems.sources.procedural import draw_mixed_task
     from specs_lab.rewards.tasks import asked
     from specs_lab.stages.scoring import rl_stream
 
     def drawn(mixture: Sequence[str], stream: str, count: int) -> Iterator[Asked]:
         indices = range(min(count, most or count))
-        return (asked(draw_mixed_task(study.problems, mixture, stream, index)) for index in indices)
+        return (asked(study.problems.draw_mixed(mixture, stream, index)) for index in indices)
 
     for role in ("rl", "zero"):
         if (rl := getattr(study, role)) is not None:
@@ -90,7 +88,7 @@ def _uses(study: Study, most: int | None) -> Iterator[tuple[str, Iterator[Asked]
     if isinstance(data, FromTasks):  # a pair needs at least one prompt; how many more is not known beforehand
         yield f"data ({', '.join(data.mixture)})", drawn(data.mixture, f"pairs/{study.seed}", data.pairs)
     if study.suite is not None:
-        yield "suite", map(asked, suite_tasks(study.suite, study.problems))
+        yield "suite", map(asked, study.suite.tasks(study.problems))
 
 
 def _show(uses: dict[str, list[Asked]], judge: object = None) -> bool:

@@ -112,7 +112,7 @@ def test_greedy_answers_depend_on_the_prompt_and_do_not_repeat_one_token(tmp_pat
     assert sum(p.numel() for p in vlm.core.model.language_model.layers.parameters()) == 2_953_216
     answers = []
     for example in examples(CASE, 2):
-        prompt = vlm.encode_prompts([example.prompt], [example.image()], [example.key])[0]
+        prompt = vlm.encode_prompts([example.prompt], [[example.image()]], [example.key])[0]
         inputs = {"pixel_values": prompt.vision["pixel_values"], "image_grid_thw": prompt.vision["image_grid_thw"]}
         kinds = (prompt.token_ids == vlm.image_id).int()[None]
         ids = vlm.model.generate(

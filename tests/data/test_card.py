@@ -28,7 +28,7 @@ def pairs(toy_problems):
             id=p.id,
             prompt=p.question,
             chosen=f"<think> {p.reasoning} </think> <answer> {p.answer} </answer>",
-            image=p.image,
+            images=p.images,
             rejected=p.answer,
             cell="id",
             family=p.family,
@@ -92,7 +92,7 @@ def test_words_are_counted_too(pairs):
 
 def test_near_duplicates_differ_at_most_in_case_and_punctuation(pairs):
     one = pairs[0]
-    records = [one, replace(one, chosen=one.chosen.upper() + " !"), replace(one, image=pairs[1].image)]
+    records = [one, replace(one, chosen=one.chosen.upper() + " !"), replace(one, images=pairs[1].images)]
     assert card_facts("file", {}, records, {})["distinct"] == {
         "prompts": 2,
         "prompt_texts": 1,
@@ -182,7 +182,7 @@ def test_an_example_shows_its_picture_and_both_sides_in_their_colours(pairs, tmp
     draw_samples(pairs[:1], tmp_path / "samples.png")
     pixels = _pixels(tmp_path / "samples.png")
     assert {_rgb(COLOURS[1]), _rgb(COLOURS[2])} <= pixels
-    painted = {tuple(pixel) for pixel in np.asarray(pairs[0].image).reshape(-1, 3).tolist()}
+    painted = {tuple(pixel) for pixel in np.asarray(pairs[0].images[0]).reshape(-1, 3).tolist()}
     assert len(painted & pixels) > 1
 
 

@@ -18,7 +18,8 @@ from specs_lab.data.consistency.unchecked import Unchecked
 from specs_lab.data.workshop import Drawing, Question, Workshop, refuse
 from specs_lab.problems.base import make_problem
 from specs_lab.problems.instructions import INSTRUCTIONS
-from specs_lab.problems.sources.procedural import ProceduralProblems, Task
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Task
 from specs_lab.rewards.format import Parts
 
 PROBLEMS = ProceduralProblems(families=["count"], instructions=["tags"], styles=["plain"])
@@ -67,7 +68,7 @@ def test_the_model_goes_on_from_the_reasoning_greedily_and_sees_no_picture():
     assert FromReasoning(max_new_tokens=9).keep([one], shop_of(model)) == [True]
     assert model.calls == [("base", 1, Drawing(temperature=0, max_new_tokens=9))]
     (question,) = model.asked
-    assert (question.image, question.image_key) == (None, "")
+    assert (question.images, question.image_key) == ((), "")
     assert question.text == one.task.text
     assert question.begun == "<think> 3+4=7 </think> <answer>"
 

@@ -18,7 +18,8 @@ from specs_lab.data.constructions.teacher_distill import TeacherDistill
 from specs_lab.data.teachers.model import ModelTeacher
 from specs_lab.data.text import POLLUTERS, read
 from specs_lab.data.workshop import Workshop
-from specs_lab.problems.sources.procedural import Cell, ProceduralProblems
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Cell
 from specs_lab.rewards.format import follows
 from specs_lab.rewards.grader import grade
 

@@ -12,7 +12,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from specs_lab.core.errors import UserError
-from specs_lab.data import pictures
+from specs_lab.core import pictures
 from specs_lab.data.files import read_user_pairs
 from specs_lab.data.records import PairRecord, read_pairs, write_pairs
 
@@ -75,14 +75,14 @@ def test_messages_with_text_or_parts_are_read(jsonl):
     }
     pair = _only(read_user_pairs(jsonl(row)))
     assert (pair.prompt, pair.chosen, pair.rejected) == ("How many?", "one", "two")
-    assert pair.image.getpixel((0, 0)) == (255, 0, 0)
+    assert pair.images[0].getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_a_picture_may_stand_in_its_place_in_the_prompt(jsonl):
     content = [{"type": "text", "text": "How many?"}, {"type": "image", "image": "red.png"}]
     pair = _only(read_user_pairs(jsonl({**GOOD, "prompt": [{"role": "user", "content": content}]})))
     assert pair.prompt == "How many?"
-    assert pair.image.size == (6, 4)
+    assert pair.images[0].size == (6, 4)
 
 
 def test_completion_is_another_name_of_chosen_and_rejected_may_be_missing(jsonl):
@@ -112,13 +112,13 @@ def test_a_mark_for_the_picture_is_no_part_of_the_prompt(jsonl):
 
 
 def test_our_own_file_is_read_as_it_was(toy_problems, tmp_path):
-    pairs = [PairRecord(id=p.id, prompt=p.question, chosen="a", image=p.image, source="x") for p in toy_problems]
+    pairs = [PairRecord(id=p.id, prompt=p.question, chosen="a", images=p.images, source="x") for p in toy_problems]
     write_pairs(tmp_path / "pairs.parquet", pairs)
     again, counts = read_user_pairs(tmp_path / "pairs.parquet")
     assert counts == {"rows": len(pairs)}
     for one, two in zip(again, read_pairs(tmp_path / "pairs.parquet"), strict=True):
         assert vars(one) | {"image": None} == vars(two) | {"image": None, "chosen_format": None, "chosen_correct": None}
-        np.testing.assert_array_equal(np.asarray(one.image), np.asarray(two.image))
+        np.testing.assert_array_equal(np.asarray(one.images[0]), np.asarray(two.images[0]))
 
 
 def test_pictures_in_parquet_are_bytes_structs_or_paths(tmp_path):
@@ -133,10 +133,10 @@ def test_pictures_in_parquet_are_bytes_structs_or_paths(tmp_path):
         {"image": ["sub/red.png"]},
     ):
         pair = _only(read_user_pairs(_parquet(tmp_path / "pairs.parquet", **base, **column)))
-        assert pair.image.size == (6, 4)
-        assert pair.image.getpixel((5, 3)) == (255, 0, 0)
+        assert pair.images[0].size == (6, 4)
+        assert pair.images[0].getpixel((5, 3)) == (255, 0, 0)
     pair = _only(read_user_pairs(_parquet(tmp_path / "pairs.parquet", **base, images=[[]])))
-    assert pair.image is None
+    assert pair.images == ()
 
 
 @pytest.mark.parametrize(

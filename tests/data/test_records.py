@@ -17,7 +17,7 @@ def pairs(toy_problems):
             id=p.id,
             cell="id",
             family=p.family,
-            image=p.image,
+            images=p.images,
             prompt=p.question,
             chosen=f"<think> it's \N{GREEK SMALL LETTER PI} </think>\n<answer> {p.answer} </answer>",
             rejected=None if i == 0 else " bad ",
@@ -34,10 +34,10 @@ def pairs(toy_problems):
 
 
 def _same(one, two):
-    assert replace(one, image=None) == replace(two, image=None)
-    assert (one.image is None) == (two.image is None)
-    if one.image is not None:
-        np.testing.assert_array_equal(np.asarray(one.image), np.asarray(two.image))
+    assert replace(one, images=()) == replace(two, images=())
+    assert len(one.images) == len(two.images)
+    for left, right in zip(one.images, two.images, strict=True):
+        np.testing.assert_array_equal(np.asarray(left), np.asarray(right))
 
 
 def _load(path, tmp_path):
@@ -57,7 +57,7 @@ def test_a_column_may_be_empty_throughout(pairs, tmp_path, pick):
     pairs = {
         "none": [],
         "no_rejected": [replace(p, rejected=None) for p in pairs],
-        "no_images": [replace(p, image=None) for p in pairs],
+        "no_images": [replace(p, images=()) for p in pairs],
     }[pick]
     write_pairs(tmp_path / "pairs.parquet", pairs)
     for one, two in zip(read_pairs(tmp_path / "pairs.parquet"), pairs, strict=True):
@@ -68,10 +68,10 @@ def test_a_picture_that_came_from_a_lossy_file_loses_nothing_more(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "picture.jpg", quality=60)
     with Image.open(tmp_path / "picture.jpg") as image:
-        write_pairs(tmp_path / "pairs.parquet", [PairRecord(id="a", prompt="p", chosen="c", image=image)])
+        write_pairs(tmp_path / "pairs.parquet", [PairRecord(id="a", prompt="p", chosen="c", images=(image,))])
         expected = np.asarray(image.convert("RGB"))
     (pair,) = read_pairs(tmp_path / "pairs.parquet")
-    np.testing.assert_array_equal(np.asarray(pair.image), expected)
+    np.testing.assert_array_equal(np.asarray(pair.images[0]), expected)
 
 
 def test_the_file_is_a_data_set_with_pictures(pairs, tmp_path):
@@ -92,7 +92,7 @@ def test_a_row_is_what_trl_calls_a_conversational_preference_with_a_picture(pair
     assert all(is_conversational({name: side}) for name, side in sides.items())
     (message,) = prepare_multimodal_messages(row["prompt"], images=row["images"])
     picture, text = message["content"]
-    np.testing.assert_array_equal(np.asarray(picture["image"]), np.asarray(pairs[1].image))
+    np.testing.assert_array_equal(np.asarray(picture["image"]), np.asarray(pairs[1].images[0]))
     assert text == {"type": "text", "text": pairs[1].prompt}
     for side, expected in (("chosen", pairs[1].chosen), ("rejected", pairs[1].rejected)):
         assert prepare_multimodal_messages(row[side]) == [

@@ -15,7 +15,8 @@ from specs_lab.metrics.reflections import has_aha
 from specs_lab.problems.base import FAMILIES, Problem, make_problem
 from specs_lab.problems.captions import caption
 from specs_lab.problems.instructions import INSTRUCTIONS
-from specs_lab.problems.sources.procedural import ProceduralProblems, Task
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Task
 from specs_lab.rewards.format import follows
 
 PROBLEMS = ProceduralProblems(families=["count"], instructions=["tags"], styles=["plain"])

@@ -17,7 +17,8 @@ from specs_lab.data.teachers.endpoint import EndpointTeacher
 from specs_lab.data.workshop import Drawing, Workshop
 from specs_lab.problems.base import make_problem
 from specs_lab.problems.instructions import INSTRUCTIONS
-from specs_lab.problems.sources.procedural import ProceduralProblems, Task
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Task
 
 KEY = "sk-very/secret+key=="
 HANG_S = 30
@@ -137,7 +138,7 @@ def test_unseen_means_without_the_picture(serve):
     assert content["type"] == "text"
     assert "a red circle" in content["text"]
     assert task.text in content["text"]
-    assert unseen(task, "a red circle", "unseen", shop_of()).image is None
+    assert unseen(task, "a red circle", "unseen", shop_of()).images == ()
 
 
 def test_nothing_to_ask_asks_nothing(serve):

@@ -17,7 +17,8 @@ from specs_lab.data.text import read
 from specs_lab.data.workshop import Drawing, Question, Workshop
 from specs_lab.metrics.reflections import has_aha
 from specs_lab.problems.base import FAMILIES
-from specs_lab.problems.sources.procedural import Cell, ProceduralProblems, Task, draw_task
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Cell, Task
 from specs_lab.rewards.format import follows
 
 PROBLEMS = ProceduralProblems(families=FAMILIES.names(), instructions=["tags"], styles=["plain"], cells={"id": Cell()})
@@ -64,7 +65,7 @@ def shop_of(seed: int = 0) -> Workshop:
 
 
 def task_of() -> Task:
-    return draw_task(PROBLEMS, "id", "train", "test", 0)
+    return PROBLEMS.draw_task("id", "train", "test", 0)
 
 
 def reflecting(rate: float = 0.3, **options: Any) -> Vlaa:
@@ -212,7 +213,7 @@ def test_the_teacher_can_be_asked_to_rewrite():
     assert draft is not None
     assert draft.text.startswith(f"<think> I see that it is {task.problem.answer} </think>")
     (question,) = teacher.questions
-    assert (question.text, question.image) == (f"Rewrite: so it is {task.problem.answer}", None)
+    assert (question.text, question.images) == (f"Rewrite: so it is {task.problem.answer}", ())
 
 
 def test_a_rewriting_that_still_speaks_of_a_caption_is_dropped():
@@ -237,15 +238,15 @@ def test_a_model_as_the_teacher_describes_with_and_reasons_without_the_picture()
         assert (model, count) == ("teacher", 1)
         asked.extend(questions)
         texts = ["a red circle", f"<think> so {task.problem.answer} </think> <answer> {task.problem.answer} </answer>"]
-        return [[texts[one.image is None]] for one in questions]
+        return [[texts[not one.images]] for one in questions]
 
     shop = shop_of()
     shop.sample = sample
     (draft,) = Vlaa(teacher=ModelTeacher()).drafts([task], shop)
     assert draft is not None
     described, reasoned = asked
-    assert described.image is task.problem.image
-    assert reasoned.image is None
+    assert described.images == task.images
+    assert reasoned.images == ()
     assert reasoned.text == f"Picture: a red circle. {task.text}"
     assert described.key != reasoned.key
 

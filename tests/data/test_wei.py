@@ -23,7 +23,8 @@ from specs_lab.data.text import read
 from specs_lab.data.workshop import Drawing, Question, Workshop
 from specs_lab.problems.base import FAMILIES
 from specs_lab.problems.captions import caption
-from specs_lab.problems.sources.procedural import Cell, ProceduralProblems, Task, draw_task
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Cell, Task
 from specs_lab.rewards.format import follows
 
 PROBLEMS = ProceduralProblems(
@@ -79,7 +80,7 @@ def shop_of(seed: int = 0) -> Workshop:
 
 
 def task_of(cell: str = "id") -> Task:
-    return draw_task(PROBLEMS, cell, "train", "test", 0)
+    return PROBLEMS.draw_task(cell, "train", "test", 0)
 
 
 def draft(construction: Taught, cell: str = "id") -> tuple[Draft | None, Workshop, Task]:
@@ -284,7 +285,7 @@ def test_the_teacher_can_be_asked_for_the_critique():
     assert "Critique: look closer. Refined:" in reasoning_of(made)
     (question,) = teacher.questions
     assert question.text == f"{task.problem.question} Criticise: the wrong way 17 purple. Answer: 17 purple!"
-    assert question.image is task.problem.image
+    assert question.images is task.images
 
 
 def test_no_critique_no_draft():

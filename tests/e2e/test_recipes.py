@@ -101,7 +101,7 @@ def test_every_construction_writes_pairs_and_a_card(known, cache, tmp_path, data
     assert 0 < len(pairs) <= 4
     for pair in pairs:
         assert follows(pair.chosen, "think_answer")
-        assert pair.image is not None
+        assert pair.images
         assert pair.rejected is None or not follows(pair.rejected, "think_answer")
     assert load_dataset("parquet", data_files=str(folder / "pairs.parquet"), split="train", cache_dir=tmp_path).num_rows
     card = json.loads((folder / "card.json").read_text())

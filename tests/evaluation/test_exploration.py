@@ -6,7 +6,8 @@ from specs_lab.evaluation.exploration import Explorer
 from specs_lab.evaluation.suites.sampled import SampledSuite
 from specs_lab.models.prompts import Row
 from specs_lab.models.vlm import VLM
-from specs_lab.problems.sources.procedural import Cell, ProceduralProblems
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Cell
 from specs_lab.rewards.tasks import assessor
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Sampling
@@ -27,7 +28,7 @@ def test_spread_is_that_of_the_first_responses_at_temperature_one(toy_vlm):
     assert [one.task for one in found] == explored.tasks
     sampling = Sampling(temperature=0.6, top_p=0.95, max_new_tokens=6)
     for one in found:
-        (prompt,) = toy_vlm.encode_prompts([one.task.text], [one.task.problem.image], [one.task.problem.id])
+        (prompt,) = toy_vlm.encode_prompts([one.task.text], [one.task.images], [one.task.problem.id])
         keys = [f"explore/{one.task.id}/{k}" for k in range(4)]
         (group,) = generate(toy_vlm, [prompt], [keys], sampling)
         assert one.answered.texts == [toy_vlm.decode(made.token_ids) for made in group]

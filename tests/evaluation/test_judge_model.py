@@ -7,9 +7,12 @@ import pytest
 from specs_lab.core.options import InvalidOption
 from specs_lab.evaluation.judges.asking import fill
 from specs_lab.evaluation.judges.model import ModelJudge, VLMJudge, read_yes_or_no
+from specs_lab.models.setup import ModelSetup
 from specs_lab.models.sources.embedded import CHECKPOINTS
 from specs_lab.models.vlm import VLM
 from specs_lab.rewards.judge import Judged
+
+UNFROZEN = ModelSetup(freeze_vision=False, freeze_projector=False)
 
 ANSWERS = [Judged(answer, gold, "How many?") for answer in ("3", "four", "", "a red one") for gold in ("3", "blue")]
 SHORT = "{question}{gold}{answer}"
@@ -78,7 +81,7 @@ def test_equal_answers_are_asked_about_once(tiny, monkeypatch):
 def test_a_turn_without_a_picture_holds_the_texts_and_no_tokens_of_theirs(tiny):
     added = tiny._vlm.tokenizer.get_added_vocab()
     texts = [fill("{answer}", Judged(text, "")) for text in ("plainly blue", f"plainly blue {' '.join(added)}")]
-    prompts = tiny._vlm.encode_prompts(texts, [None, None], ["", ""])
+    prompts = tiny._vlm.encode_prompts(texts, [(), ()], ["", ""])
     plain, attacked = (prompt.token_ids.tolist() for prompt in prompts)
     assert tiny._vlm.image_id not in plain
     assert "plainly blue" in tiny._vlm.decode(plain)
@@ -87,7 +90,7 @@ def test_a_turn_without_a_picture_holds_the_texts_and_no_tokens_of_theirs(tiny):
 
 
 def test_replies_of_a_family_whose_prompts_are_not_shared_are_the_same(tiny):
-    plain = VLM(tiny._vlm.model, tiny._vlm.processor, freeze_vision=False, share_prompts=False)
+    plain = VLM(tiny._vlm.model, tiny._vlm.processor, setup=UNFROZEN, share_prompts=False)
     judge = VLMJudge(plain, ModelJudge(path=str(CHECKPOINTS / "tiny-0"), prompt=SHORT))
     assert judge.replies(ANSWERS) == tiny.replies(ANSWERS)
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from specs_lab.evaluation.runner import Evaluator, Sample, cell_means, suite_tasks
+from specs_lab.evaluation.runner import Evaluator, Sample, cell_means
 from specs_lab.evaluation.suites.cells import CellsSuite
-from specs_lab.problems.sources.procedural import Cell, ProceduralProblems
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Cell
 from specs_lab.rewards.scoring import Score
-from specs_lab.rewards.tasks import assessor
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def suite():
 
 
 def test_tasks_lie_where_their_cell_says(problems, suite):
-    tasks = suite_tasks(suite, problems)
+    tasks = suite.tasks(problems)
     assert [task.cell for task in tasks] == [cell for cell in suite.cells for _ in range(4)]
     for task in tasks:
         split = task.id.split("/")[1]
@@ -43,16 +43,16 @@ def test_tasks_lie_where_their_cell_says(problems, suite):
         assert (task.problem.style == "newsprint") == (task.cell == "ood_style")
         assert (task.instruction.format == "steps_final") == (task.cell == "other_format")
         assert (task.instruction.name in ("in_words", "template")) == (task.cell == "ood")
-    assert [task.id for task in suite_tasks(suite, problems)] == [task.id for task in tasks]
+    assert [task.id for task in suite.tasks(problems)] == [task.id for task in tasks]
 
 
 def test_tasks_of_a_smaller_suite_are_the_first_of_a_larger_one(problems, suite):
-    small = {task.id for task in suite_tasks(CellsSuite(cells=suite.cells, n=2), problems)}
-    assert small <= {task.id for task in suite_tasks(suite, problems)}
+    small = {task.id for task in CellsSuite(cells=suite.cells, n=2).tasks(problems)}
+    assert small <= {task.id for task in suite.tasks(problems)}
 
 
 def test_evaluation_is_reproducible_and_leaves_the_model_alone(problems, suite, toy_vlm):
-    evaluator = Evaluator(suite, problems, batch_size=8, score=assessor())
+    evaluator = Evaluator(suite, problems, batch_size=8)
     toy_vlm.model.train()
     one, two = evaluator(toy_vlm), evaluator(toy_vlm)
     assert [sample.response for sample in one] == [sample.response for sample in two]
@@ -61,7 +61,7 @@ def test_evaluation_is_reproducible_and_leaves_the_model_alone(problems, suite, 
 
 
 def test_cell_means_by_hand(problems, suite):
-    tasks = suite_tasks(CellsSuite(cells=["id", "ood"], n=2), problems)
+    tasks = CellsSuite(cells=["id", "ood"], n=2).tasks(problems)
     marks = [(True, True), (True, False), (False, True), (False, False)]
     samples = [Sample(t, "", Score(f, a, 0.0, None), f) for t, (f, a) in zip(tasks, marks, strict=True)]
     means = cell_means(samples)

@@ -12,9 +12,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from specs_lab.models.prompts import Row
+from specs_lab.models.setup import ModelSetup
 from specs_lab.models.vlm import VLM
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Sampling
+
+UNFROZEN = ModelSetup(freeze_vision=False, freeze_projector=False)
 
 _SPEC = importlib.util.spec_from_file_location("families", Path(__file__).with_name("families.py"))
 families = importlib.util.module_from_spec(_SPEC)
@@ -116,12 +119,12 @@ def test_with_lora(name):
 
 @every_family
 def test_the_tower_learns_through_shared_prompts(name):
-    shared = families.tiny(name, freeze_vision=False)
-    plain = families.tiny(name, freeze_vision=False, share_prompts=False)
+    shared = families.tiny(name, setup=UNFROZEN)
+    plain = families.tiny(name, setup=UNFROZEN, share_prompts=False)
     rows = _rows(shared)
     _close(_scored(shared, rows), _scored(plain, rows))
-    tower = shared.family.towers[0]
-    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in tower.parameters())
+    for part in (shared.family.tower_parameters(), shared.family.projector_parameters()):
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.values())
 
 
 @every_family
@@ -187,7 +190,7 @@ def test_a_tower_that_is_not_found_is_not_said_to_be_frozen(monkeypatch):
     monkeypatch.setattr("specs_lab.models.families.base.UnknownFamily.tower_names", ())
     with pytest.raises(ValueError, match="no vision tower"):
         families.tiny("qwen2_5_vl")
-    assert families.tiny("qwen2_5_vl", freeze_vision=False).why_plain
+    assert families.tiny("qwen2_5_vl", setup=UNFROZEN).why_plain
 
 
 def test_unknown_families_take_the_plain_path(monkeypatch):

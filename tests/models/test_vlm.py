@@ -9,7 +9,10 @@ from PIL import Image
 from torch.testing import assert_close
 
 from specs_lab.models.prompts import Row, continued
+from specs_lab.models.setup import ModelSetup
 from specs_lab.models.vlm import VLM
+
+UNFROZEN = ModelSetup(freeze_vision=False, freeze_projector=False)
 
 
 def _plain_logprobs(vlm, row):
@@ -125,7 +128,7 @@ def test_feature_cache_is_bounded_in_memory(toy_vlm, toy_prompts):
 
 def test_trainable_tower_gets_gradients_and_is_not_cached(toy_vlm, toy_rows):
     toy_vlm.requires_grad_(True)
-    vlm = VLM(toy_vlm.model, toy_vlm.processor, freeze_vision=False)
+    vlm = VLM(toy_vlm.model, toy_vlm.processor, setup=UNFROZEN)
     vlm.logprobs(toy_rows[:2]).logprobs.sum().backward()
     assert vlm.core.model.visual.patch_embed.proj.weight.grad.abs().sum() > 0
     assert not len(vlm.features)
@@ -136,24 +139,24 @@ def test_placeholders_equal_features(toy_vlm, toy_prompts, monkeypatch):
         assert (prompt.token_ids == toy_vlm.image_id).sum() == 16
     monkeypatch.setattr("specs_lab.models.vlm.IMAGE_TOKEN", "<|vision_pad|>")
     with pytest.raises(ValueError, match=r"1 image placeholders for 16 picture features"):
-        toy_vlm.encode_prompts(["What?"], [Image.new("RGB", (64, 64))], ["key"])
+        toy_vlm.encode_prompts(["What?"], [[Image.new("RGB", (64, 64))]], ["key"])
 
 
 def test_prompts_with_and_without_pictures_mix(toy_vlm, toy_problems):
     texts = [p.question for p in toy_problems]
     keys = [p.id for p in toy_problems]
-    images = [p.image if i % 2 else None for i, p in enumerate(toy_problems)]
+    images = [p.images if i % 2 else () for i, p in enumerate(toy_problems)]
     mixed = toy_vlm.encode_prompts(texts, images, keys)
-    seen = toy_vlm.encode_prompts(texts, [p.image for p in toy_problems], keys)
+    seen = toy_vlm.encode_prompts(texts, [p.images for p in toy_problems], keys)
     for prompt, full, image in zip(mixed, seen, images, strict=True):
-        if image is None:
+        if not image:
             assert not prompt.vision
             assert prompt.token_ids.tolist() != full.token_ids.tolist()
             assert toy_vlm.image_id not in prompt.token_ids
         else:
             assert torch.equal(prompt.token_ids, full.token_ids)
             assert torch.equal(prompt.vision["pixel_values"], full.vision["pixel_values"])
-    bare = toy_vlm.encode_prompts(texts, [None] * len(texts), keys)
+    bare = toy_vlm.encode_prompts(texts, [()] * len(texts), keys)
     assert [len(p.token_ids) for p in bare[::2]] == [len(p.token_ids) for p in mixed[::2]]
 
 
@@ -186,7 +189,9 @@ def test_end_token_is_part_of_the_completion(toy_vlm):
 
 
 def test_pictures_of_other_sizes_go_through_the_image_processor(toy_vlm):
-    prompts = toy_vlm.encode_prompts(["a", "b"], [Image.new("RGB", (64, 64)), Image.new("RGB", (100, 80))], ["x", "y"])
+    prompts = toy_vlm.encode_prompts(
+        ["a", "b"], [[Image.new("RGB", (64, 64))], [Image.new("RGB", (100, 80))]], ["x", "y"]
+    )
     for prompt in prompts:
         features = int(prompt.vision["image_grid_thw"].prod()) // 4
         assert (prompt.token_ids == toy_vlm.image_id).sum() == features
@@ -243,7 +248,7 @@ def test_a_frozen_tower_with_an_adapter_is_refused(toy_vlm):
     adapted = get_peft_model(toy_vlm.model, LoraConfig(r=2, target_modules=r".*visual.*qkv"))
     with pytest.raises(ValueError, match="adapter"):
         VLM(adapted, toy_vlm.processor)
-    assert VLM(adapted, toy_vlm.processor, freeze_vision=False).has_adapter
+    assert VLM(adapted, toy_vlm.processor, setup=UNFROZEN).has_adapter
 
 
 def test_a_model_that_does_not_ask_the_plan_is_refused(toy_vlm, toy_rows):

@@ -8,7 +8,8 @@ import pytest
 from specs_lab.core.options import InvalidOption
 from specs_lab.problems.base import make_problem
 from specs_lab.problems.instructions import INSTRUCTIONS
-from specs_lab.problems.sources.procedural import Cell, ProceduralProblems, draw_task
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Cell
 
 CELLS = {
     "id": Cell(),
@@ -43,7 +44,7 @@ def faults_of(**changes: object) -> set[str]:
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_cell_draws_from_its_side_of_every_axis_and_from_all_of_it(cell: str):
     problems = options()
-    tasks = [draw_task(problems, cell, "train", "test", index) for index in range(60)]
+    tasks = [problems.draw_task(cell, "train", "test", index) for index in range(60)]
     axes = problems.axes(CELLS[cell])
     assert {task.problem.family for task in tasks} == set(axes["family"])
     assert {task.problem.style for task in tasks} == set(axes["style"])
@@ -59,26 +60,26 @@ def test_the_axes_of_a_cell_are_independent():
 @pytest.mark.parametrize("count", [3, 7, 30])
 def test_families_take_turns(count: int):
     """Every prefix of the stream is balanced: no family leads by more than one."""
-    tally = Counter(draw_task(options(), "id", "id", "test", index).problem.family for index in range(count))
+    tally = Counter(options().draw_task("id", "id", "test", index).problem.family for index in range(count))
     assert max(tally.values()) - min(tally.values()) <= 1
 
 
 def test_a_task_depends_on_its_name_only():
     draws = [(cell, index) for cell in ("id", "ood") for index in range(5)]
-    forwards = {draw: draw_task(options(), draw[0], "train", "test", draw[1]) for draw in draws}
+    forwards = {draw: options().draw_task(draw[0], "train", "test", draw[1]) for draw in draws}
     for cell, index in reversed(draws):
-        again, before = draw_task(options(), cell, "train", "test", index), forwards[cell, index]
+        again, before = options().draw_task(cell, "train", "test", index), forwards[cell, index]
         assert (again.id, again.text) == (before.id, before.text)
         assert again.problem.image.tobytes() == before.problem.image.tobytes()
 
 
 def test_streams_splits_and_seeds_give_other_tasks():
-    base = draw_task(options(), "id", "train", "a", 0)
+    base = options().draw_task("id", "train", "a", 0)
     others = [
-        draw_task(options(), "id", "train", "b", 0),
-        draw_task(options(), "id", "id", "a", 0),
-        draw_task(options(seed=1), "id", "train", "a", 0),
-        draw_task(options(), "id", "train", "a", 3),
+        options().draw_task("id", "train", "b", 0),
+        options().draw_task("id", "id", "a", 0),
+        options(seed=1).draw_task("id", "train", "a", 0),
+        options().draw_task("id", "train", "a", 3),
     ]
     assert len({base.id, *(task.id for task in others)}) == 5
     assert all(task.problem.family == base.problem.family for task in others)
@@ -86,11 +87,11 @@ def test_streams_splits_and_seeds_give_other_tasks():
 
 def test_cells_that_are_not_drawn_from_change_nothing():
     alone = options(cells={"id": Cell()})
-    assert draw_task(alone, "id", "train", "test", 4).id == draw_task(options(), "id", "train", "test", 4).id
+    assert alone.draw_task("id", "train", "test", 4).id == options().draw_task("id", "train", "test", 4).id
 
 
 def test_a_task_asks_its_question_under_its_instruction():
-    task = draw_task(options(), "alternative", "ood", "test", 1)
+    task = options().draw_task("alternative", "ood", "test", 1)
     family, split, seed, index, style, instruction = task.id.split("/")
     problem = make_problem(family, seed=int(seed), index=int(index), split="ood", style=style)
     assert (split, instruction) == ("ood", "alternative")
@@ -100,7 +101,7 @@ def test_a_task_asks_its_question_under_its_instruction():
 
 
 def test_task_ids_are_unique():
-    tasks = [draw_task(options(), cell, "ood", "evaluate", index) for cell in CELLS for index in range(40)]
+    tasks = [options().draw_task(cell, "ood", "evaluate", index) for cell in CELLS for index in range(40)]
     assert len({task.id for task in tasks}) == len(tasks)
 
 

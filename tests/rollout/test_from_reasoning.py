@@ -54,7 +54,7 @@ def test_the_model_that_answers_stays_as_it_was(vlm: VLM):
 def test_tokens_are_told(vlm: VLM):
     spent = []
     FromReasoning(make_reference(vlm), spent=spent.append, max_new_tokens=4)([(asked(), "total 3")] * 2)
-    prompt = len(vlm.encode_prompts([QUESTION], [None], [""])[0].token_ids)
+    prompt = len(vlm.encode_prompts([QUESTION], [()], [""])[0].token_ids)
     begun = len(vlm.encode_completions(["<think> total 3 </think> <answer>"], ended=False)[0])
     assert len(spent) == 1
     assert 2 * (prompt + begun + 1) <= spent[0] <= 2 * (prompt + begun + 4)

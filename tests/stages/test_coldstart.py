@@ -10,6 +10,7 @@ from PIL import Image
 from specs_lab.core.errors import UserError
 from specs_lab.core.progress import Progress
 from specs_lab.data.records import PairRecord, write_pairs
+from specs_lab.models.adapters.full import FullAdapter
 from specs_lab.models.prompts import Row, row_tokens
 from specs_lab.models.reference import sequence_logps
 from specs_lab.objectives.dpo import DPOOptions
@@ -64,7 +65,7 @@ def test_the_reference_pass_of_a_pair_is_charged_to_the_step_that_first_sees_it(
 def _pairs(folder: Path, *rejected: str | None) -> Path:
     image = Image.new("RGB", (56, 56), "red")
     sides = enumerate(rejected)
-    records = [PairRecord(id=f"{i}", prompt="1+1?", chosen="2", image=image, rejected=side) for i, side in sides]
+    records = [PairRecord(id=f"{i}", prompt="1+1?", chosen="2", images=(image,), rejected=side) for i, side in sides]
     write_pairs(folder / "pairs.parquet", records)
     return folder / "pairs.parquet"
 
@@ -100,6 +101,7 @@ def test_the_reference_is_scored_once_for_all_arms_and_refused_for_another_model
     monkeypatch.setattr(coldstart, "sequence_logps", score)
     context = SimpleNamespace(
         store=Store(tmp_path),
+        options={"adapter": FullAdapter()},
         inputs={"model": Path("model-key"), "data": Path("pairs-key")},
         progress=Progress(),
         name="x",

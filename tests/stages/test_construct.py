@@ -18,7 +18,8 @@ from specs_lab.data.workshop import Drawing, Question
 from specs_lab.evaluation.judges.none import NoJudge
 from specs_lab.models.prompts import continued
 from specs_lab.problems.instructions import INSTRUCTIONS
-from specs_lab.problems.sources.procedural import Cell, ProceduralProblems, Task
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Cell, Task
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Sampling
 from specs_lab.stages import construct
@@ -48,7 +49,7 @@ def tasks(toy_problems):
 
 
 def test_responses_that_were_cut_are_left_out_and_counted(toy_vlm, toy_problems, tasks, tmp_path):
-    prompts = toy_vlm.encode_prompts([task.text for task in tasks], [p.image for p in toy_problems], list("abcde"))
+    prompts = toy_vlm.encode_prompts([task.text for task in tasks], [p.images for p in toy_problems], list("abcde"))
     keys = [[f"chosen/7/{task.id}/{k}" for k in range(40)] for task in tasks]
     made = generate(toy_vlm, prompts, keys, Sampling(max_new_tokens=60))
     whole = [[toy_vlm.decode(one.token_ids) for one in group if not one.truncated] for group in made]
@@ -84,8 +85,8 @@ def test_nothing_is_answered_where_nothing_is_asked(toy_vlm):
 
 
 def test_a_model_goes_on_from_what_is_put_into_its_mouth(toy_vlm, tasks):
-    question = Question(tasks[0].text, tasks[0].problem.image, "a", "key", begun="<think> so")
-    prompt = toy_vlm.encode_prompts([question.text], [question.image], ["a"])[0]
+    question = Question(tasks[0].text, tasks[0].images, "a", "key", begun="<think> so")
+    prompt = toy_vlm.encode_prompts([question.text], [question.images], ["a"])[0]
     begun = continued(prompt, toy_vlm.encode_completions([question.begun], ended=False)[0])
     made = generate(toy_vlm, [begun], [[f"key/{k}" for k in range(20)]], Sampling(max_new_tokens=60))[0]
     expected = [toy_vlm.decode(one.token_ids) for one in made if not one.truncated]
@@ -94,7 +95,7 @@ def test_a_model_goes_on_from_what_is_put_into_its_mouth(toy_vlm, tasks):
 
 
 def test_a_question_may_have_no_picture(toy_vlm):
-    question = Question("What is 3+4?", None, "", "key")
+    question = Question("What is 3+4?", (), "", "key")
     texts, cut = answers(toy_vlm, [question], 8, Drawing(max_new_tokens=60), 64)
     assert len(texts[0]) + cut == 8
 
@@ -114,7 +115,7 @@ def test_a_run_leaves_the_pairs_their_tasks_and_a_card(tmp_path):
     construct.run(_context(tmp_path, _Half(pairs=4, rejected_form="none")))
     pairs = read_pairs(tmp_path / "pairs.parquet")
     assert len(pairs) == 4
-    cold, aside = read_tasks(tmp_path, ["cold"]), read_tasks(tmp_path, ["rl"])
+    cold, aside = read_tasks(tmp_path, PROBLEMS, ["cold"]), read_tasks(tmp_path, PROBLEMS, ["rl"])
     assert [task.id for task in cold] == [pair.id for pair in pairs]
     assert [task.text for task in cold] == [pair.prompt for pair in pairs]
     assert len(aside) == 4
@@ -149,7 +150,7 @@ def test_pairs_of_a_file_become_pairs_as_they_are(tmp_path):
     assert (pair.prompt, pair.chosen, pair.rejected) == ("1+1?", "2", "3")
     assert messages == []
     with pytest.raises(UserError, match="no task is in it"):
-        read_tasks(tmp_path)
+        read_tasks(tmp_path, PROBLEMS)
 
 
 class _Nothing(Gold):

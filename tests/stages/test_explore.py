@@ -9,12 +9,12 @@ import pytest
 from specs_lab.core.errors import UserError
 from specs_lab.core.progress import Progress
 from specs_lab.evaluation.judges.none import NoJudge
-from specs_lab.evaluation.runner import suite_tasks
 from specs_lab.evaluation.suites.cells import CellsSuite
 from specs_lab.evaluation.suites.sampled import SampledSuite
 from specs_lab.metrics.passk import pass_at_k
 from specs_lab.models.sources.embedded import EmbeddedModel
-from specs_lab.problems.sources.procedural import Cell, ProceduralProblems
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Cell
 from specs_lab.stages import explore
 from specs_lab.tracking.rows import read_measures, read_rows
 from specs_lab.training.options.trainer import TrainerOptions
@@ -92,7 +92,7 @@ def test_rows_are_means_over_the_problems_that_have_a_value(made):
 
 
 def test_problems_are_the_first_that_an_evaluation_measures(made):
-    tasks = suite_tasks(CellsSuite(cells=["id", "ood"], n=5), PROBLEMS)
+    tasks = CellsSuite(cells=["id", "ood"], n=5).tasks(PROBLEMS)
     explored = read_measures(made / "measures.parquet")[["cell", "task_id"]].drop_duplicates()
     for cell, group in explored.groupby("cell"):
         assert group["task_id"].tolist() == [task.id for task in tasks if task.cell == cell][:3]

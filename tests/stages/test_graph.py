@@ -24,7 +24,8 @@ from specs_lab.objectives.dpo import DPOOptions
 from specs_lab.objectives.grpo import GRPOOptions
 from specs_lab.objectives.none import NoColdStart
 from specs_lab.objectives.sft import SFTOptions
-from specs_lab.problems.sources.procedural import Cell, ProceduralProblems
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Cell
 from specs_lab.rewards.terms.accuracy import AccuracyTerm
 from specs_lab.rewards.terms.weighted import WeightedReward
 from specs_lab.stages.context import Faulty, Study

@@ -11,7 +11,8 @@ from specs_lab.data.constructions.self_distill import SelfDistill
 from specs_lab.evaluation.judges.none import NoJudge
 from specs_lab.models.sources.embedded import FolderModel
 from specs_lab.objectives.grpo import GRPOOptions
-from specs_lab.problems.sources.procedural import Cell, ProceduralProblems
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Cell
 from specs_lab.rewards.terms.accuracy import AccuracyTerm
 from specs_lab.rewards.terms.weighted import WeightedReward
 from specs_lab.stages.context import Study

@@ -9,8 +9,10 @@ from specs_lab.core.errors import UserError
 from specs_lab.core.progress import Progress
 from specs_lab.data.task_lists import write_tasks
 from specs_lab.evaluation.judges.none import NoJudge
+from specs_lab.models.adapters.full import FullAdapter
 from specs_lab.objectives.grpo import GRPOOptions
-from specs_lab.problems.sources.procedural import Cell, ProceduralProblems, TaskRef, draw_mixed_task, draw_task
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Cell, TaskRef
 from specs_lab.rewards.terms.accuracy import AccuracyTerm
 from specs_lab.rewards.terms.weighted import WeightedReward
 from specs_lab.stages import rl
@@ -34,7 +36,7 @@ def drawn(toy_vlm, tmp_path, monkeypatch):
     def fit(module, tasks, batches, **_):
         seen["all"] = module.stream, [tasks[i].id for batch in batches for i in batch]
 
-    monkeypatch.setattr(rl, "load_model", lambda *_: toy_vlm)
+    monkeypatch.setattr(rl, "load_model", lambda *_, **__: toy_vlm)
     monkeypatch.setattr(rl, "save_model", lambda *_: None)
     monkeypatch.setattr(rl, "fit", fit)
 
@@ -42,6 +44,7 @@ def drawn(toy_vlm, tmp_path, monkeypatch):
         context = SimpleNamespace(
             options={
                 "rl": GRPOOptions(**{"steps": 3, "prompts_per_step": 2, **options}),
+                "adapter": FullAdapter(),
                 "trainer": TrainerOptions(),
                 "reward": REWARD,
                 "judge": NoJudge(),
@@ -106,7 +109,7 @@ def test_spare_tasks_are_all_different_and_of_all_families(toy_vlm, tmp_path, mo
 @pytest.fixture
 def given(tmp_path):
     """Seven tasks, in two buckets; and what draws from them."""
-    tasks = [draw_task(PROBLEMS, "id", "train", "given", index) for index in range(7)]
+    tasks = [PROBLEMS.draw_task("id", "train", "given", index) for index in range(7)]
     write_tasks(tmp_path, [TaskRef(task.id, task.cell, "easy" if i < 5 else "hard") for i, task in enumerate(tasks)])
 
     def make(**options: Any):
@@ -154,7 +157,7 @@ def test_an_empty_bucket_is_a_user_error_before_training(given):
 
 def test_without_a_list_tasks_come_from_the_mixture(tmp_path):
     context: Any = SimpleNamespace(options={"rl": GRPOOptions(), "problems": PROBLEMS}, inputs={"model": tmp_path})
-    assert drawer(context)("a", 3) == draw_mixed_task(PROBLEMS, ["id"], "a", 3)
+    assert drawer(context)("a", 3) == PROBLEMS.draw_mixed(["id"], "a", 3)
 
 
 def test_training_and_spare_tasks_come_from_the_list(toy_vlm, given, tmp_path, monkeypatch):

@@ -13,7 +13,8 @@ from specs_lab.evaluation.suites.cells import CellsSuite
 from specs_lab.models.sources.embedded import FolderModel
 from specs_lab.objectives.grpo import GRPOOptions
 from specs_lab.objectives.sft import SFTOptions
-from specs_lab.problems.sources.procedural import Cell, ProceduralProblems
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Cell
 from specs_lab.rewards.terms.accuracy import AccuracyTerm
 from specs_lab.rewards.terms.weighted import WeightedReward
 from specs_lab.stages.context import Study

@@ -10,7 +10,7 @@ from specs_lab.core.progress import Progress
 from specs_lab.evaluation.judges.none import NoJudge
 from specs_lab.evaluation.judges.overlap import OverlapJudge
 from specs_lab.problems.instructions import INSTRUCTIONS
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 from specs_lab.rewards.scoring import Response
 from specs_lab.rewards.tasks import asked, assessor, rewarder
 from specs_lab.rewards.terms.accuracy import AccuracyTerm

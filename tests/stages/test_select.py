@@ -12,7 +12,8 @@ from specs_lab.core.progress import Progress
 from specs_lab.data.selections.tries import SelectOptions
 from specs_lab.data.task_lists import read_tasks
 from specs_lab.evaluation.judges.none import NoJudge
-from specs_lab.problems.sources.procedural import Cell, ProceduralProblems
+from specs_lab.problems.sources.procedural import ProceduralProblems
+from specs_lab.problems.tasks import Cell
 from specs_lab.rollout.sampling import Completion
 from specs_lab.stages import construct, select
 from specs_lab.training.options.trainer import TrainerOptions
@@ -102,12 +103,12 @@ def test_all_tasks_are_kept_with_their_buckets_and_counted(run, scripted, tmp_pa
     buckets = run(tasks=100, mixture=["id", "ood"])
     assert Counter(buckets.values()) == {"easy": 70, "unsolved": 30}
     assert json.loads((tmp_path / "card.json").read_text()) == {"easy": 70, "unsolved": 30}
-    easy = read_tasks(tmp_path, ["easy"])
+    easy = read_tasks(tmp_path, PROBLEMS, ["easy"])
     assert {task.id for task in easy} == {name for name, bucket in buckets.items() if bucket == "easy"}
     assert {task.cell for task in easy} == {"id", "ood"}
     assert all(task.id.split("/")[1] == "train" for task in easy)
     with pytest.raises(UserError, match="look at more tasks"):
-        read_tasks(tmp_path, ["hard"])
+        read_tasks(tmp_path, PROBLEMS, ["hard"])
 
 
 def test_tasks_are_a_function_of_the_seed_and_the_stream(run, scripted):

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from specs_lab.models.prompts import Row
+from specs_lab.models.setup import ModelSetup
 from specs_lab.models.sources.embedded import CHECKPOINTS
 from specs_lab.models.vlm import VLM
 from specs_lab.objectives.dpo import DPOOptions
@@ -21,7 +22,7 @@ from specs_lab.objectives.hybrid import HybridOptions
 from specs_lab.objectives.sft import SFTOptions
 from specs_lab.problems.base import make_problem
 from specs_lab.problems.instructions import INSTRUCTIONS
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 from specs_lab.rewards.scoring import Score
 from specs_lab.rewards.terms.overlong import soft_overlong
 from specs_lab.training.cold_start import DPOModule, HybridModule, Pair, SFTModule
@@ -37,7 +38,7 @@ PROBLEMS = [make_problem(name, seed=0, index=i) for i, name in enumerate(("count
 
 def _pairs(vlm):
     """Five pairs of different lengths; the second without a picture, the third with an empty rejected side."""
-    prompts = vlm.encode_prompts([p.question for p in PROBLEMS], [p.image for p in PROBLEMS], [p.id for p in PROBLEMS])
+    prompts = vlm.encode_prompts([p.question for p in PROBLEMS], [p.images for p in PROBLEMS], [p.id for p in PROBLEMS])
     ids = prompts[1].token_ids
     text = ids[ids != vlm.image_id]
     prompts[1] = replace(prompts[1], token_ids=text, position_ids=vlm.family.positions(text, {}), vision={})
@@ -61,7 +62,9 @@ def _score(responses, tasks, progress):
 def _train(name, size, folder):
     """Two steps on batches of ``size``; with one item the second rank has nothing to do."""
     torch.manual_seed(0)
-    vlm = VLM.load(CHECKPOINTS / "tiny-0", freeze_vision=name != "sft")  # SFT trains the tower as well
+    vlm = VLM.load(
+        CHECKPOINTS / "tiny-0", setup=ModelSetup(freeze_vision=name != "sft", freeze_projector=name != "sft")
+    )  # SFT trains the tower as well
     common = {"lr": 1e-3, "steps": STEPS, "warmup_steps": 0}
     items = _pairs(vlm)
     if name == "grpo":

@@ -14,6 +14,7 @@ import torch
 
 from specs_lab.models.prompts import Prompt, Row
 from specs_lab.models.reference import sequence_logps
+from specs_lab.models.setup import ModelSetup
 from specs_lab.models.sources.embedded import CHECKPOINTS
 from specs_lab.models.vlm import VLM
 from specs_lab.objectives.dpo import DPOOptions, dpo_loss
@@ -22,6 +23,8 @@ from specs_lab.objectives.hybrid import HybridOptions, hybrid_loss
 from specs_lab.objectives.sft import sft_loss
 from specs_lab.problems.base import make_problem
 from specs_lab.training.cold_start import Pair, score_pairs
+
+UNFROZEN = ModelSetup(freeze_vision=False, freeze_projector=False)
 
 pytest.importorskip("trl", minversion="1.16", reason="TRL is in the dev extra")
 pytestmark = [
@@ -113,7 +116,7 @@ def _examples(*columns: str) -> list[dict[str, Any]]:
 
 
 def _vlm(weights: dict[str, torch.Tensor]) -> VLM:
-    vlm = VLM.load(CHECKPOINT, freeze_vision=False)
+    vlm = VLM.load(CHECKPOINT, setup=UNFROZEN)
     vlm.core.load_state_dict(weights)
     return vlm
 

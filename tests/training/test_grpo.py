@@ -10,7 +10,7 @@ from lightning import Callback
 from specs_lab.models.vlm import VLM
 from specs_lab.objectives.grpo import GRPOOptions
 from specs_lab.problems.instructions import INSTRUCTIONS
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 from specs_lab.rewards.scoring import Score
 from specs_lab.rewards.tasks import rewarder
 from specs_lab.rewards.terms.format import FormatTerm
@@ -166,7 +166,7 @@ def test_budget_counts_rollouts_and_updates(toy_vlm, tasks):
     prompt_tokens = sum(
         len(p.token_ids)
         for p in toy_vlm.encode_prompts(
-            [t.text for t in tasks], [t.problem.image for t in tasks], [t.problem.id for t in tasks]
+            [t.text for t in tasks], [t.images for t in tasks], [t.problem.id for t in tasks]
         )
     )
     assert module.budget.generated_tokens == round(module.step_metrics["rollout/length"] * 4 * len(tasks))

@@ -33,6 +33,7 @@ OPTION_PACKAGES = (
     "specs_lab.data.selections",
     "specs_lab.data.teachers",
     "specs_lab.models.sources",
+    "specs_lab.models.adapters",
     "specs_lab.evaluation.suites",
     "specs_lab.evaluation.judges",
     "specs_lab.training.options",

@@ -146,8 +146,9 @@ def _distinct(records: Sequence[PairRecord]) -> dict[str, int]:
 
 
 def _picture_digest(record: PairRecord) -> str:
-    if record.image is None:
+    if not record.images:
         return ""
-    digest = hashlib.blake2b(repr((record.image.mode, record.image.size)).encode(), digest_size=16)
-    digest.update(record.image.tobytes())
+    digest = hashlib.blake2b(digest_size=16)
+    for image in record.images:
+        digest.update(repr((image.mode, image.size)).encode() + image.tobytes())
     return digest.hexdigest()

@@ -72,12 +72,12 @@ def draw_samples(records: Sequence[PairRecord], path: Path) -> None:
 
     shown = choose_examples(records, _EXAMPLES)
     columns = ["prompt", "chosen", *(["rejected"] if any(r.rejected is not None for r in shown) else [])]
-    indent = _MARGIN + (_PICTURE + _GAP if any(r.image for r in shown) else 0)
+    indent = _MARGIN + (_PICTURE + _GAP if any(r.images for r in shown) else 0)
     width = (WIDTH_INCHES - indent - _MARGIN + _GAP) / len(columns) - _GAP
     characters = int(width * DPI / _CHARACTER_PIXELS)
     texts = [[_wrap(getattr(record, column) or "", characters) for column in columns] for record in shown]
     heights = [
-        _HEAD + _GAP / 2 + max(_PICTURE * (r.image is not None), _LINE_INCHES * max(map(len, row)))
+        _HEAD + _GAP / 2 + max(_PICTURE * bool(r.images), _LINE_INCHES * max(map(len, row)))
         for r, row in zip(shown, texts, strict=True)
     ]
     with own_style():
@@ -217,10 +217,10 @@ def _draw_example(
     if record.pollution and len(lefts) > 2:
         _write(figure, lefts[-1], top - 0.08, _one_line(record.pollution)[:40], color=SIDES["rejected"], fontsize=8)
     top -= _HEAD
-    if record.image is not None:
+    if record.images:
         place = (_MARGIN / width, (top - _PICTURE) / height, _PICTURE / width, _PICTURE / height)
         axes = figure.add_axes(place, anchor="NW")
-        axes.imshow(np.asarray(record.image.convert("RGB")))
+        axes.imshow(np.asarray(record.images[0].convert("RGB")))
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set(visible=True, color="#d0d0d0", linewidth=0.8)

@@ -18,7 +18,7 @@ from specs_lab.data.constructions.base import Draft, FromTasks
 from specs_lab.data.teachers.base import Teacher
 from specs_lab.data.text import cut_at_reflection, read, supplement
 from specs_lab.data.workshop import Workshop
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 from specs_lab.rewards.format import Parts, follows
 
 PREFERENCES = ("first", "shortest")

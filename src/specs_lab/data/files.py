@@ -15,12 +15,11 @@ from typing import Any
 from PIL import Image
 
 from specs_lab.core.errors import Fault, UserError
-from specs_lab.data.pictures import UnreadablePicture, decode_picture
+from specs_lab.core.pictures import IMAGE_MARKER, UnreadablePicture, decode_picture
 from specs_lab.data.records import PairRecord
 
 _TEXTS = ("cell", "family", "answer", "source", "pollution")
 _COLUMNS = ("id", "images", "image", "prompt", "chosen", "completion", "rejected", *_TEXTS)
-_MARKER = "<image>"
 _FAULTS_SHOWN = 20
 _ROWS_AT_ONCE = 32
 
@@ -182,7 +181,9 @@ def _record(row: Mapping[str, Any], number: int, folder: Path, ids: set[str], ne
     ids.add(name)
     rest: dict[str, Any] = {key: _text(row, key) for key in _TEXTS}
     rest |= {"chosen_format": None, "chosen_correct": None}
-    return PairRecord(id=name, prompt=prompt, chosen=chosen, rejected=rejected, image=image, **rest)
+    return PairRecord(
+        id=name, prompt=prompt, chosen=chosen, rejected=rejected, images=() if image is None else (image,), **rest
+    )
 
 
 def _turn(row: Mapping[str, Any], key: str, role: str, shown: str = "") -> tuple[str, int, list[Any]]:
@@ -229,13 +230,13 @@ def _picture(
     given = [one for one in (*(images or []), row.get("image"), *inline) if one is not None]
     if len(given) > 1:
         raise _Broken("several_images", f"has {len(given)} pictures")
-    places += prompt.count(_MARKER)
+    places += prompt.count(IMAGE_MARKER)
     if places and places != len(given):
         raise _Broken("image_markers", f"has {len(given)} pictures, and places for {places} in its prompt")
     if not given:
         return prompt, None
-    if _MARKER in prompt:
-        prompt = prompt.replace(_MARKER, "").strip()
+    if IMAGE_MARKER in prompt:
+        prompt = prompt.replace(IMAGE_MARKER, "").strip()
     try:
         return prompt, decode_picture(given[0], folder)
     except UnreadablePicture as error:

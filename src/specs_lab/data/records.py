@@ -1,6 +1,6 @@
 """Training pairs on disk: one parquet file in the conversational form that TRL's trainers take, with pictures inside.
 
-A row holds ``images`` (a list of at most one picture), ``prompt``, ``chosen`` and ``rejected`` (lists of messages;
+A row holds ``images`` (a list), ``prompt``, ``chosen`` and ``rejected`` (lists of messages;
 ``rejected`` is null where there is no such side) and what is known about the pair, a column each.
 """
 
@@ -27,7 +27,7 @@ class PairRecord:
         id: Name of the task.
         prompt: Text of the user's turn.
         chosen: Preferred response.
-        image: The picture, RGB; None if the prompt has none.
+        images: The pictures, RGB; ``<image>`` in the prompt says where each goes, without any they stand before it.
         rejected: The other response; None if the construction makes no rejected side.
         cell: The cell that the task was drawn for, if any.
         family: Problem family, if any.
@@ -45,7 +45,7 @@ class PairRecord:
     id: str
     prompt: str
     chosen: str
-    image: Image.Image | None = None
+    images: tuple[Image.Image, ...] = ()
     rejected: str | None = None
     cell: str = ""
     family: str = ""
@@ -102,7 +102,7 @@ def read_pairs(path: Path) -> list[PairRecord]:
 
 def _row(pair: PairRecord) -> dict[str, Any]:
     return {
-        "images": [] if pair.image is None else [{"bytes": png_bytes(pair.image), "path": None}],
+        "images": [{"bytes": png_bytes(image), "path": None} for image in pair.images],
         "prompt": _messages("user", pair.prompt),
         "chosen": _messages("assistant", pair.chosen),
         "rejected": None if pair.rejected is None else _messages("assistant", pair.rejected),
@@ -115,7 +115,7 @@ def _record(row: Mapping[str, Any]) -> PairRecord:
         prompt=row["prompt"][0]["content"],
         chosen=row["chosen"][0]["content"],
         rejected=None if row["rejected"] is None else row["rejected"][0]["content"],
-        image=row["images"][0].convert("RGB") if row["images"] else None,
+        images=tuple(image.convert("RGB") for image in row["images"]),
         **{name: row[name] for name in (*_TEXTS, *_FLAGS)},
     )
 

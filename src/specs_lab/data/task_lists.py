@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from specs_lab.core.errors import Fault, UserError
-from specs_lab.problems.sources.procedural import Task, TaskRef, redraw
+from specs_lab.problems.tasks import ProblemSource, Task, TaskRef
 
 FILE = "tasks.json"
 
@@ -19,11 +19,12 @@ def write_tasks(folder: Path, tasks: Sequence[TaskRef]) -> None:
     (folder / FILE).write_text(json.dumps({"tasks": rows}, indent=0) + "\n", encoding="utf-8")
 
 
-def read_tasks(folder: Path, buckets: Sequence[str] = ()) -> list[Task]:
+def read_tasks(folder: Path, problems: ProblemSource, buckets: Sequence[str] = ()) -> list[Task]:
     """The tasks of a list.
 
     Args:
         folder: Where it lies.
+        problems: Where the tasks come from.
         buckets: Only tasks of these buckets; all if none is named.
 
     Raises:
@@ -34,7 +35,7 @@ def read_tasks(folder: Path, buckets: Sequence[str] = ()) -> list[Task]:
         what = "there is no list of tasks: the data do not come from this study's problems"
         raise UserError([Fault(str(path), what, "leave the input `tasks` out, or choose other data")])
     rows = json.loads(path.read_text(encoding="utf-8"))["tasks"]
-    found = [redraw(TaskRef(**row)) for row in rows if not buckets or row["bucket"] in buckets]
+    found = [problems.redraw(TaskRef(**row)) for row in rows if not buckets or row["bucket"] in buckets]
     if not found:
         filled = Counter(row["bucket"] for row in rows)
         what = f"no task is in {' or '.join(buckets) or 'it'}; there are {dict(filled)}"

@@ -12,7 +12,7 @@ from specs_lab.data.teachers.base import Teacher
 from specs_lab.data.teachers.solver import SolverTeacher
 from specs_lab.data.text import read, supplement
 from specs_lab.data.workshop import Workshop
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 from specs_lab.rewards.format import Parts, follows
 
 _JOINT = " \t\r\n.,;:"

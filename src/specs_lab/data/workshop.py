@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from specs_lab.problems.sources.procedural import ProceduralProblems, Task, TaskRef
+from specs_lab.problems.tasks import ProblemSource, Task, TaskRef
 from specs_lab.rewards.grader import grade_many, terms_of
 from specs_lab.rewards.judge import Judge
 from specs_lab.rewards.kinds.base import Terms
@@ -20,14 +20,14 @@ class Question:
 
     Attributes:
         text: The text of the user's turn.
-        image: The picture, if any.
-        image_key: Identifies the picture.
+        images: The pictures; ``<image>`` in the text says where each goes, without any they stand before it.
+        image_key: Identifies the pictures.
         key: Names the random numbers of the answers.
         begun: What is put into the model's mouth: the beginning of its answer.
     """
 
     text: str
-    image: Image.Image | None
+    images: tuple[Image.Image, ...]
     image_key: str
     key: str
     begun: str = ""
@@ -75,7 +75,7 @@ class Workshop:
     """
 
     seed: int
-    problems: ProceduralProblems
+    problems: ProblemSource
     sample: Sample = refuse
     stream: str = ""
     judge: Judge | None = None
@@ -98,7 +98,7 @@ class Workshop:
     def question(self, task: Task, side: str, text: str | None = None, begun: str = "") -> Question:
         """A task, or another text about its picture, as a question."""
         key = f"{side}/{self.seed}{self.stream}/{task.id}"
-        return Question(task.text if text is None else text, task.problem.image, task.problem.id, key, begun)
+        return Question(task.text if text is None else text, task.images, task.problem.id, key, begun)
 
     def correct(self, task: Task, responses: Sequence[str]) -> list[bool]:
         """Whether each response to a task answers it rightly, whatever its form."""

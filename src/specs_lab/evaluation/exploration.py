@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from specs_lab.evaluation.runner import suite_tasks
+from specs_lab.evaluation.suites.base import held_out
 from specs_lab.evaluation.suites.sampled import SampledSuite
 from specs_lab.metrics.exploration import Answered
 from specs_lab.models.micro_batches import micro_batches
 from specs_lab.models.prompts import Prompt, Row
 from specs_lab.models.vlm import VLM
-from specs_lab.problems.sources.procedural import ProceduralProblems, Task
+from specs_lab.problems.tasks import ProblemSource, Task
 from specs_lab.rewards.scoring import Score
 from specs_lab.rewards.tasks import Assessor, asked
 from specs_lab.rewards.voting import ballots
@@ -54,13 +54,13 @@ class Explorer:
     def __init__(
         self,
         suite: SampledSuite,
-        problems: ProceduralProblems,
+        problems: ProblemSource,
         *,
         batch_size: int,
         micro_batch_tokens: int,
         score: Assessor,
     ) -> None:
-        self.tasks = suite_tasks(suite, problems)
+        self.tasks = held_out(problems, suite.cells, suite.n)
         self._suite = suite
         self._sampling = Sampling(temperature=suite.temperature, max_new_tokens=suite.max_new_tokens, top_p=suite.top_p)
         self._batch_size = batch_size
@@ -78,9 +78,7 @@ class Explorer:
             yield self._chunk(vlm, self.tasks[start : start + size])
 
     def _chunk(self, vlm: VLM, tasks: Sequence[Task]) -> list[Explored]:
-        prompts = vlm.encode_prompts(
-            [t.text for t in tasks], [t.problem.image for t in tasks], [t.problem.id for t in tasks]
-        )
+        prompts = vlm.encode_prompts([t.text for t in tasks], [t.images for t in tasks], [t.problem.id for t in tasks])
         keys = [[f"explore/{task.id}/{k}" for k in range(self._suite.samples)] for task in tasks]
         groups = generate(vlm, prompts, keys, self._sampling, batch_size=self._batch_size)
         spreads = self._spreads(vlm, prompts, groups)

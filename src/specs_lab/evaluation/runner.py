@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from specs_lab.evaluation.suites.cells import CellsSuite
+from specs_lab.evaluation.suites.base import Suite
 from specs_lab.models.prompts import Prompt
 from specs_lab.models.vlm import VLM
-from specs_lab.problems.base import Split
-from specs_lab.problems.sources.procedural import ProceduralProblems, Task, draw_task
+from specs_lab.problems.tasks import ProblemSource, Task
+from specs_lab.rewards.judge import Judge
 from specs_lab.rewards.scoring import Score
-from specs_lab.rewards.tasks import Assessor
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Sampling
 
@@ -27,42 +25,22 @@ class Sample:
     truncated: bool
 
 
-class CellList(Protocol):
-    """What says which tasks to draw: cells, and problems in each."""
-
-    cells: list[str]
-    n: int
-
-
-def suite_tasks(suite: CellList, problems: ProceduralProblems) -> list[Task]:
-    """The evaluation tasks of every cell; the same for every model and seed of a study.
-
-    Cells that lie in distribution on every axis draw from the ``id`` split, all others from ``ood``.
-    """
-    tasks = []
-    for name in suite.cells:
-        cell = problems.cells[name]
-        inside = cell.family == cell.instruction == cell.style == "id"
-        split: Split = "id" if inside else "ood"
-        tasks += [draw_task(problems, name, split, "evaluate", index) for index in range(suite.n)]
-    return tasks
-
-
 class Evaluator:
     """Evaluates models of one processor on one suite; prompts are encoded once.
 
     Args:
         suite: What to measure.
-        problems: Where tasks come from.
+        problems: The study's own problems.
         batch_size: Responses decoded side by side.
-        score: Scores responses.
+        judge: Judges open answers.
     """
 
-    def __init__(self, suite: CellsSuite, problems: ProceduralProblems, batch_size: int, score: Assessor) -> None:
-        self.tasks = suite_tasks(suite, problems)
+    def __init__(self, suite: Suite, problems: ProblemSource, batch_size: int, judge: Judge | None = None) -> None:
+        self.tasks = suite.tasks(problems)
+        self._suite = suite
         self._sampling = Sampling(temperature=suite.temperature, max_new_tokens=suite.max_new_tokens)
         self._batch_size = batch_size
-        self._score = score
+        self._judge = judge
         self._prompts: list[Prompt] = []
 
     def __call__(self, vlm: VLM) -> list[Sample]:
@@ -70,13 +48,13 @@ class Evaluator:
         if not self._prompts:
             tasks = self.tasks
             self._prompts = vlm.encode_prompts(
-                [t.text for t in tasks], [t.problem.image for t in tasks], [t.problem.id for t in tasks]
+                [t.text for t in tasks], [t.images for t in tasks], [t.problem.id for t in tasks]
             )
         keys = [[f"evaluate/{task.id}"] for task in self.tasks]
         made = generate(vlm, self._prompts, keys, self._sampling, batch_size=self._batch_size)
         completions = [completion for (completion,) in made]
         texts = [vlm.decode(completion.token_ids) for completion in completions]
-        scores = self._score(texts, self.tasks)
+        scores = self._suite.score(texts, self.tasks, self._judge)
         return [
             Sample(task, text, score, completion.truncated)
             for task, text, score, completion in zip(self.tasks, texts, scores, completions, strict=True)

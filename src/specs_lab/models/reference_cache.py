@@ -28,7 +28,7 @@ class ReferenceFingerprint:
     """What reference log-probabilities depend on, each as a hash in hex.
 
     Attributes:
-        model: Names, types and values of all parameters.
+        model: Names, types and values of all parameters; of a model with an adapter, those below it.
         data: Tokens and pictures of all rows, in order.
         template: The chat template, which wraps the prompts.
         pixels: The image processor's settings: pixel budget, patch size, normalisation.
@@ -44,7 +44,7 @@ def reference_fingerprint(vlm: VLM, rows: Sequence[Row]) -> ReferenceFingerprint
     """The fingerprint of scoring ``rows`` under the model as it is now."""
     images = vlm.processor.image_processor.to_dict()
     return ReferenceFingerprint(
-        model=_of_tensors(dict(vlm.model.named_parameters())),
+        model=_of_tensors(_reference_weights(vlm)),
         data=_of_rows(rows),
         template=_of_text(str(vlm.processor.chat_template)),
         pixels=_of_text(json.dumps(images, sort_keys=True, default=str)),
@@ -70,6 +70,18 @@ def read_reference(path: Path, fingerprint: ReferenceFingerprint) -> dict[str, T
         fix = "delete the file to have it made anew"
         raise UserError([Fault(str(path), f"these reference log-probabilities are of another {n}", fix) for n in other])
     return logps
+
+
+def _reference_weights(vlm: VLM) -> dict[str, Tensor]:
+    """The weights of the policy that training starts from, by the names they have without an adapter."""
+    weights: dict[str, Tensor] = {}
+    for name, parameter in vlm.core.named_parameters():
+        if ".lora_" in name:
+            continue
+        weights[name.replace(".base_layer.", ".")] = parameter
+        if (state := getattr(parameter, "quant_state", None)) is not None:  # four-bit weights mean nothing without it
+            weights |= {f"{name}.{part}": value for part, value in state.as_dict(packed=True).items()}
+    return weights
 
 
 def _of_text(text: str) -> str:

@@ -22,12 +22,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from specs_lab.core.pictures import laid_out
 from specs_lab.models.attention import BRANCH_ATTENTION, AttentionPlan, BranchPlan, no_mask
 from specs_lab.models.families import family_of
 from specs_lab.models.features import FeatureCache, Features
 from specs_lab.models.packing import pack
 from specs_lab.models.processing import IMAGE_TOKEN, needs_no_resizing, patchify
 from specs_lab.models.prompts import Prompt, Row
+from specs_lab.models.setup import ModelSetup
 from specs_lab.objectives.logprobs import (
     TokenLogprobs,
     TokenStatistics,
@@ -45,7 +47,8 @@ class VLM(torch.nn.Module):
     Args:
         model: The model, or a PEFT model around it.
         processor: Its processor.
-        freeze_vision: Freeze the vision tower; its features are then cached, until its weights or its place change.
+        setup: What is frozen, types of numbers and pixel budget. The features of a tower that is frozen with its
+            projector are cached, until its weights or its place change.
         share_prompts: Encode a prompt once for all its completions where the model allows it (:attr:`why_plain`).
         feature_cache_bytes: Most memory for cached features.
 
@@ -64,7 +67,7 @@ class VLM(torch.nn.Module):
         model: Any,
         processor: Any,
         *,
-        freeze_vision: bool = True,
+        setup: ModelSetup | None = None,
         share_prompts: bool = True,
         feature_cache_bytes: int = 1 << 30,
     ) -> None:
@@ -81,11 +84,11 @@ class VLM(torch.nn.Module):
         self.why_plain: str | None = self.family.why_plain() if share_prompts else "it was asked for"
         if self.shares_prompts:
             self.core.config.get_text_config()._attn_implementation = BRANCH_ATTENTION
-        self.vision_frozen = freeze_vision
+        self.setup = setup or ModelSetup()
+        self.vision_frozen = self.setup.freeze_vision and self.setup.freeze_projector
         self.features = FeatureCache(feature_cache_bytes)
         self._features_made_by: tuple[int, ...] = ()
-        if freeze_vision:
-            self._freeze_towers()
+        self._freeze()
 
     def _find_end_ids(self) -> list[int]:
         if self.end_id is None or self.pad_id is None:
@@ -99,25 +102,33 @@ class VLM(torch.nn.Module):
         named = (self.tokenizer.convert_tokens_to_ids(token) for token in _VISION_SPECIALS)
         return sorted({self.image_id, *(i for i in named if i is not None and i != unknown)})
 
-    def _freeze_towers(self) -> None:
-        if not self.family.towers:
+    def _freeze(self) -> None:
+        """Freezes what the setup says.
+
+        Raises:
+            ValueError: If it is not there, or has an adapter.
+        """
+        tower, projector = self.family.tower_parameters(), self.family.projector_parameters()
+        if self.setup.freeze_vision and not tower:
             raise ValueError("no vision tower was found to freeze: pass freeze_vision=False")
-        if any("lora_" in name for tower in self.family.towers for name, _ in tower.named_parameters()):
+        frozen = (tower if self.setup.freeze_vision else {}) | (projector if self.setup.freeze_projector else {})
+        if any("lora_" in name for name in frozen):
             raise ValueError("the vision tower has an adapter, so it cannot be frozen: pass freeze_vision=False")
-        for tower in self.family.towers:
-            tower.requires_grad_(False)
+        for parameter in frozen.values():
+            parameter.requires_grad_(False)
 
     # -- loading and saving ------------------------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, folder: str | Path, *, dtype: torch.dtype = torch.float32, **options: Any) -> VLM:
+    def load(cls, folder: str | Path, *, setup: ModelSetup | None = None, **options: Any) -> VLM:
         """Loads a checkpoint folder (safetensors only, no remote code); ``options`` are the constructor's."""
+        setup = setup or ModelSetup()
         model = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
+            folder, dtype=setup.torch_dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
         )
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         model.eval()
-        return cls(model, processor, **options)
+        return cls(model, processor, setup=setup, **options)
 
     def save(self, folder: str | Path) -> None:
         """Writes a plain Hugging Face folder; of a model with an adapter, the adapter alone."""
@@ -170,46 +181,47 @@ class VLM(torch.nn.Module):
     # -- inputs ------------------------------------------------------------------------------------------------------
 
     def encode_prompts(
-        self, texts: Sequence[str], images: Sequence[Image.Image | None], keys: Sequence[str]
+        self, texts: Sequence[str], images: Sequence[Sequence[Image.Image]], keys: Sequence[str]
     ) -> list[Prompt]:
-        """Tokenises user turns that each show one picture before their text, or none.
+        """Tokenises user turns with their pictures.
 
         Args:
-            texts: The text of each turn.
-            images: The picture of each turn, or None.
-            keys: What identifies each picture for the feature cache.
+            texts: The text of each turn; see :func:`specs_lab.core.pictures.laid_out` for the places of pictures in it.
+            images: The pictures of each turn, if any.
+            keys: What identifies each turn's pictures for the feature cache.
 
         Raises:
             ValueError: If a prompt's placeholders and picture features differ in number.
         """
         if not texts:
             return []
-        pixels = iter(self._pixels([image for image in images if image is not None]))
+        pixels = iter(self._pixels([image for some in images for image in some]))
         merge = self.processor.image_processor.merge_size**2
         visions: list[dict[str, Tensor]] = []
         rendered = []
-        for text, image in zip(texts, images, strict=True):
-            turn = self._render(text, pictured=image is not None)
-            vision: dict[str, Tensor] = {}
-            if image is not None:
-                values, grid = next(pixels)
-                vision = {"pixel_values": values, "image_grid_thw": grid[None]}
-                turn = turn.replace(IMAGE_TOKEN, IMAGE_TOKEN * (int(grid.prod()) // merge), 1)
-            visions.append(vision)
-            rendered.append(turn)
+        for text, some in zip(texts, images, strict=True):
+            made = [next(pixels) for _ in some]
+            visions.append(_joined(made))
+            head, *tail = self._render(text, some).split(IMAGE_TOKEN)
+            sizes = [int(grid.prod()) // merge for _, grid in made]
+            rest = zip(tail, sizes, strict=len(tail) == len(sizes))  # too many or too few are told below
+            rendered.append(head + "".join(IMAGE_TOKEN * size + part for part, size in rest))
         encodings = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
         prompts = []
         for ids, vision, key in zip(encodings, visions, keys, strict=True):
             token_ids = torch.tensor(ids)
             placeholders = int((token_ids == self.image_id).sum())
-            features = int(vision["image_grid_thw"].prod()) // merge if vision else 0
+            features = int(vision["image_grid_thw"].prod(-1).sum()) // merge if vision else 0
             if placeholders != features:
                 raise ValueError(f"prompt {key}: {placeholders} image placeholders for {features} picture features")
             prompts.append(Prompt(token_ids, self.family.positions(token_ids, vision), vision, key))
         return prompts
 
-    def _render(self, text: str, *, pictured: bool) -> str:
-        content = [{"type": "image"}] * pictured + [{"type": "text", "text": text}]
+    def _render(self, text: str, images: Sequence[Image.Image]) -> str:
+        content = [
+            {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
+            for part in laid_out(text, images)
+        ]
         return self.processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
@@ -260,7 +272,7 @@ class VLM(torch.nn.Module):
 
     def _forget_features_of_other_weights(self) -> None:
         """An optimizer's step or a loaded state counts versions up (a write to ``.data`` goes unnoticed)."""
-        parameters = (parameter for tower in self.family.towers for parameter in tower.parameters())
+        parameters = [*self.family.tower_parameters().values(), *self.family.projector_parameters().values()]
         now = tuple(number for p in parameters for number in (id(p), p.data_ptr(), p._version))
         if now != self._features_made_by:
             self.features.clear()
@@ -394,3 +406,11 @@ class VLM(torch.nn.Module):
             self.core.activation_checkpointing_enable(activation_checkpointing_kwargs=how)
         else:
             self.core.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how)
+
+
+def _joined(pictures: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """The vision inputs of a prompt, from (pixel values, grid) of each of its pictures."""
+    if not pictures:
+        return {}
+    values, grids = zip(*pictures, strict=True)
+    return {"pixel_values": torch.cat(values), "image_grid_thw": torch.stack(grids)}

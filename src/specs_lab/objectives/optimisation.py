@@ -8,11 +8,16 @@ from typing import ClassVar
 from specs_lab.core.options import Checks
 
 
+OPTIMIZERS = ("adamw", "adamw_8bit", "paged_adamw_8bit")
+
+
 @dataclass(kw_only=True)
 class OptimiserOptions:
     """AdamW with linear warm-up to a constant learning rate.
 
     Attributes:
+        optimizer: ``adamw``; ``adamw_8bit``, whose states take a quarter of the memory (those of matrices of at least
+            4096 weights); or ``paged_adamw_8bit``, whose states can leave a full GPU, and which needs one.
         lr: Learning rate after warm-up.
         steps: Optimizer steps.
         warmup_steps: Optimizer updates of linear warm-up (a step of RL may make several).
@@ -22,6 +27,7 @@ class OptimiserOptions:
         weight_decay: Decoupled weight decay.
     """
 
+    optimizer: str = "adamw"
     lr: float = 3e-4
     steps: int = 25
     warmup_steps: int = 3
@@ -34,6 +40,7 @@ class OptimiserOptions:
         """The checks of the shared settings; subclasses add their own and call ``done``."""
         return (
             Checks()
+            .one_of("optimizer", self.optimizer, OPTIMIZERS)
             .positive("lr", self.lr)
             .at_least("steps", self.steps, 1)
             .at_least("warmup_steps", self.warmup_steps, 0)

@@ -61,7 +61,7 @@ def family_accuracy(
 def _greedy(vlm: VLM, problems: Sequence[Problem], batch_size: int) -> list[str]:
     ask = next(iter(INSTRUCTIONS.values())).ask
     prompts = vlm.encode_prompts(
-        [ask(p.question) for p in problems], [p.image for p in problems], [p.id for p in problems]
+        [ask(p.question) for p in problems], [p.images for p in problems], [p.id for p in problems]
     )
     made = generate(vlm, prompts, [[p.id] for p in problems], Sampling(temperature=0), batch_size=batch_size)
     return [vlm.decode(completion.token_ids) for (completion,) in made]

@@ -13,7 +13,7 @@ from specs_lab.pretraining.options.pretrain import LanguageOptions
 
 def _encode(vlm: VLM, examples: list[Example], first: int) -> list[Row]:
     keys = [f"corpus/{first + i}" for i in range(len(examples))]
-    prompts = vlm.encode_prompts([e.text for e in examples], [e.image for e in examples], keys)
+    prompts = vlm.encode_prompts([e.text for e in examples], [[e.image] for e in examples], keys)
     completions = vlm.encode_completions([e.response for e in examples])
     return [Row(p, c) for p, c in zip(prompts, completions, strict=True)]
 

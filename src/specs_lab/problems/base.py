@@ -15,7 +15,6 @@ from specs_lab.core.seeding import derive_seed, python_rng
 from specs_lab.problems.canvas import Canvas
 from specs_lab.problems.styles import STYLES
 
-AnswerType = Literal["integer", "word", "choice", "boolean"]
 Split = Literal["train", "id", "ood"]
 SPLITS: tuple[Split, ...] = ("train", "id", "ood")
 
@@ -55,12 +54,12 @@ class Problem:
         id: Unique name: ``family/split/seed/index/style``.
         family: Name of the family.
         style: Name of the picture style.
-        image: RGB picture.
+        images: RGB pictures; ``<image>`` in the question says where each goes, without any they stand before it.
         question: The question, without any instruction about format.
         answer: The gold answer.
-        answer_type: Decides how an answer is compared.
-        reasoning: A short correct derivation that ends in the answer.
-        cells: What each of the 16 cells of the picture shows.
+        answer_type: Decides how an answer is compared; None: what it looks like.
+        reasoning: A short correct derivation that ends in the answer; empty if none is known.
+        cells: What each of the 16 cells of a drawn picture shows.
         choices: The options' texts, A first, if the question has some and they are known apart from its text.
         precision: Decimals that count, or the like; see :func:`specs_lab.rewards.grader.grade`.
         unit: The answer's unit.
@@ -69,21 +68,27 @@ class Problem:
     id: str
     family: str
     style: str
-    image: Image.Image
+    images: tuple[Image.Image, ...]
     question: str
     answer: str
-    answer_type: AnswerType
-    reasoning: str
-    cells: tuple[str, ...]
+    answer_type: str | None
+    reasoning: str = ""
+    cells: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     precision: float | None = None
     unit: str | None = None
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture of a problem that has just one, as drawn ones do."""
+        (only,) = self.images
+        return only
 
 
 class Family(ABC):
     """A kind of problem: an endless stream of drafts. Subclasses are final and live in one file each."""
 
-    answer_type: ClassVar[AnswerType]
+    answer_type: ClassVar[str]
     multi_step: ClassVar[bool] = False
     """Whether the answer needs more than reading one thing off the picture."""
 
@@ -131,7 +136,7 @@ def make_problem(family: str, *, seed: int, index: int, split: Split = "train", 
         id=f"{family}/{split}/{seed}/{index}/{style}",
         family=family,
         style=style,
-        image=canvas.finish(rng),
+        images=(canvas.finish(rng),),
         question=draft.question,
         answer=draft.answer,
         answer_type=maker.answer_type,

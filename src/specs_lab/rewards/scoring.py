@@ -9,6 +9,9 @@ from specs_lab.rewards.format import follows
 from specs_lab.rewards.grader import Verdict, grade_many
 from specs_lab.rewards.judge import Judge
 
+VERDICT = "verdict"
+"""The term under which an evaluation notes the worth of an answer, in [0, 1], where it is more than right or wrong."""
+
 
 @dataclass(frozen=True)
 class Asked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 from specs_lab.rewards.judge import Judge
 from specs_lab.rewards.scoring import Asked, Batch, Helpers, Response, Score
 from specs_lab.rewards.terms.weighted import WeightedReward, assess

@@ -60,7 +60,7 @@ class FromReasoning:
 
     @staticmethod
     def _prompts(vlm: VLM, thoughts: Sequence[tuple[Asked, str]]) -> list[Prompt]:
-        nothing = [None] * len(thoughts)
+        nothing = [()] * len(thoughts)
         prompts = vlm.encode_prompts([asked.question for asked, _ in thoughts], nothing, [""] * len(thoughts))
         begun = vlm.encode_completions([_begun(asked, thought) for asked, thought in thoughts], ended=False)
         return [continued(prompt, ids) for prompt, ids in zip(prompts, begun, strict=True)]

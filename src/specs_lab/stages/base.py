@@ -11,5 +11,4 @@ def run(context: StageContext) -> None:
     """Copies the checkpoint, so that the artifact does not change when the folder it came from does."""
     model = context.options["model"]
     shutil.copytree(model.folder, context.folder / "model")
-    if not model.freeze_vision:
-        (context.folder / "vision_is_trained").touch()
+    model.setup().write(context.folder)

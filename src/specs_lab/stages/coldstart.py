@@ -23,6 +23,7 @@ from specs_lab.objectives.sft import SFTOptions
 from specs_lab.stages.common import load_model, open_loggers, save_model
 from specs_lab.stages.context import StageContext
 from specs_lab.stages.curve import CurveCallback, Measurements
+from specs_lab.stages.describing import describe
 from specs_lab.stages.evaluate import make_evaluator
 from specs_lab.stages.fingerprint import fingerprint as fingerprint_of_code
 from specs_lab.stages.steps import StepRows
@@ -43,7 +44,7 @@ _REFERENCE_CODE = (
 def run(context: StageContext) -> None:
     """Trains the input model on the pairs; writes the model, the curve and the samples behind it."""
     options, trainer, suite = (context.options[role] for role in ("coldstart", "trainer", "suite"))
-    vlm = load_model(context, "model")
+    vlm = load_model(context, "model", adapter=context.options["adapter"])
     chosen, rejected = encode_pairs(vlm, context.inputs["data"] / "pairs.parquet", options)
     module = make_module(vlm, options, trainer.micro_batch_tokens)
     batches = ShuffledBatches(len(chosen), options.batch_size, options.steps, context.seed)
@@ -54,7 +55,7 @@ def run(context: StageContext) -> None:
         tokens = [row_tokens(sides) for sides in zip(chosen, rejected, strict=True)]
         callbacks.append(ReferenceCharge(batches, tokens, seconds / len(chosen)))
     pairs = [Pair(c, r, *reference) for c, r, reference in zip(chosen, rejected, references, strict=True)]
-    with Measurements(context.folder) as measurements, open_loggers(context) as loggers:
+    with Measurements(context.folder, context.options["suite"]) as measurements, open_loggers(context) as loggers:
         curve = CurveCallback(make_evaluator(context), measurements, options.eval_every, suite)
         fit(
             module,
@@ -117,7 +118,7 @@ def encode_pairs(vlm: VLM, path: Path, options: ColdStartOptions) -> tuple[list[
     if options.needs_rejected and any(record.rejected is None for record in records):
         what = "the loss compares two sides, and some pairs have no rejected one"
         raise UserError([Fault("coldstart", what, "choose coldstart=sft, or data with a rejected side everywhere")])
-    prompts = vlm.encode_prompts([r.prompt for r in records], [r.image for r in records], [r.id for r in records])
+    prompts = vlm.encode_prompts([r.prompt for r in records], [r.images for r in records], [r.id for r in records])
 
     def rows(texts: list[str]) -> list[Row]:
         return [Row(p, c) for p, c in zip(prompts, vlm.encode_completions(texts), strict=True)]
@@ -148,7 +149,9 @@ def reference_logps(
 
     inputs = {name: path.name for name, path in context.inputs.items()}
     code = fingerprint_of_code(_REFERENCE_CODE)
-    key = f"{derive_seed('reference', code, *sorted(inputs.items())):020x}"
+    # The reference is the input model as it is held here, perhaps in four bits.
+    held = describe(context.options["adapter"].holding(vlm.setup))
+    key = f"{derive_seed('reference', code, *sorted(inputs.items()), *sorted(held.items())):020x}"
     folder, _ = context.store.make("reference", key, build, {"inputs": inputs})
     sides = read_reference(folder / "reference.safetensors", fingerprint)
     both = torch.stack([sides["chosen"], sides["rejected"]], dim=1)

@@ -8,26 +8,36 @@ from typing import Any
 
 import torch
 
+from specs_lab.core.seeding import derive_seed
+from specs_lab.models.adapters.base import Adapter
 from specs_lab.models.vlm import VLM
+from specs_lab.stages.chain import ADAPTER, MODEL, merged_vlm, write_link
 from specs_lab.stages.context import StageContext
 from specs_lab.tracking.loggers import finish_loggers
 from specs_lab.training.options.trainer import TrainerOptions
 
-MODEL = "model"
-"""Name of the folder, inside an artifact, that holds a model."""
 
+def load_model(context: StageContext, name: str, *, adapter: Adapter | None = None) -> VLM:
+    """The model of an input, its adapters merged, set up as its base says and for the trainer.
 
-def load_model(context: StageContext, name: str) -> VLM:
-    """The model of an input, in float32, set up for the trainer; its vision tower is frozen if the base says so."""
+    Args:
+        context: The stage's.
+        name: The input's.
+        adapter: What of the model is to learn, if it is to be trained.
+    """
     trainer: TrainerOptions = context.options["trainer"]
-    artifact = context.inputs[name]
     torch.set_num_threads(trainer.threads)
-    vlm = VLM.load(
-        artifact / MODEL,
-        freeze_vision=not (artifact / "vision_is_trained").exists(),
+    vlm = merged_vlm(
+        context.inputs[name],
+        context.store.cache,
+        adapter=adapter,
         share_prompts=trainer.share_prompts,
         feature_cache_bytes=trainer.feature_cache_mb << 20,
     )
+    if adapter is not None:
+        adapter.attach(vlm, derive_seed("adapter", context.seed))
+    if vlm.has_adapter:
+        torch.manual_seed(derive_seed("dropout", context.seed))  # of the adapter, in training passes
     if vlm.why_plain and trainer.share_prompts:
         context.progress.message(f"{context.name}: prompts are not shared, training is slower: {vlm.why_plain}")
     if trainer.gradient_checkpointing:
@@ -37,10 +47,15 @@ def load_model(context: StageContext, name: str) -> VLM:
 
 
 def save_model(vlm: VLM, context: StageContext) -> None:
-    """Writes a stage's model, and hands on whether its vision tower may be trained."""
-    vlm.save(context.folder / MODEL)
-    if not vlm.vision_frozen:
-        (context.folder / "vision_is_trained").touch()
+    """Writes a stage's model, or its adapter and what that is on, and hands on how the model is set up."""
+    if vlm.has_adapter:
+        from specs_lab.models.adapting import write_adapter  # imports PEFT
+
+        write_adapter(vlm, context.folder / ADAPTER)
+        write_link(context.folder, context.inputs["model"], context.options["adapter"].holding(vlm.setup))
+    else:
+        vlm.save(context.folder / MODEL)
+    vlm.setup.write(context.folder)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from specs_lab.data.task_lists import write_tasks
 from specs_lab.data.workshop import Drawing, Question, Workshop
 from specs_lab.models.prompts import continued
 from specs_lab.models.vlm import VLM
-from specs_lab.problems.sources.procedural import TaskRef
+from specs_lab.problems.tasks import TaskRef
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Completion, Sampling
 from specs_lab.stages.common import load_model, open_loggers
@@ -100,7 +100,7 @@ def completions(
     if not questions:
         return []
     prompts = vlm.encode_prompts(
-        [one.text for one in questions], [one.image for one in questions], [one.image_key for one in questions]
+        [one.text for one in questions], [one.images for one in questions], [one.image_key for one in questions]
     )
     begun = vlm.encode_completions([one.begun for one in questions], ended=False)
     prompts = [continued(prompt, ids) if ids else prompt for prompt, ids in zip(prompts, begun, strict=True)]

@@ -30,6 +30,7 @@ class Study:
         reward: What RL rewards.
         judge: Who judges open answers.
         model: The base model.
+        adapter: What of a model learns.
         problems: Where problems come from.
         suite: What is measured.
         exploration: How exploration is measured.
@@ -51,6 +52,7 @@ class Study:
     reward: Any = None
     judge: Any = None
     model: Any = None
+    adapter: Any = None
     problems: Any = None
     suite: Any = None
     exploration: Any = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +12,9 @@ from lightning import Callback, LightningModule, Trainer
 
 from specs_lab.core.budget import Budget
 from specs_lab.evaluation.runner import Evaluator, Sample, cell_means
-from specs_lab.evaluation.suites.cells import CellsSuite
+from specs_lab.evaluation.suites.base import Suite
 from specs_lab.metrics.generalization_factor import generalization_factor
+from specs_lab.rewards.scoring import VERDICT
 from specs_lab.tracking.rows import RowWriter, write_samples
 from specs_lab.training.base import TrainingModule
 
@@ -22,10 +24,12 @@ class Measurements:
 
     Args:
         folder: The stage's folder.
+        suite: What is measured.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, suite: Suite) -> None:
         self._folder = folder
+        self._suite = suite
         self.rows = RowWriter(folder / "rows.csv")
         self._samples: list[dict[str, Any]] = []
 
@@ -42,7 +46,7 @@ class Measurements:
 
     def add(self, step: int, samples: Sequence[Sample], budget: Budget) -> dict[tuple[str, str], float]:
         """Writes one evaluation; returns {(cell, metric): mean}."""
-        means = cell_means(samples)
+        means = {**cell_means(samples), **self._suite.summaries(samples)}
         for (cell, metric), (value, n) in means.items():
             self.rows.add(step=step, cell=cell, metric=metric, value=value, n=n, budget=budget)
         self._samples += [
@@ -60,15 +64,17 @@ class Measurements:
                 "format": sample.score.format,
                 "accuracy": sample.score.accuracy,
                 "truncated": sample.truncated,
+                "score": sample.score.terms.get(VERDICT, float(sample.score.accuracy)),
+                **self._suite.stored(sample.task),
             }
             for sample in samples
         ]
+        for name, content in self._suite.files(samples).items():
+            (self._folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
         return {key: value for key, (value, _) in means.items()}
 
 
-def log_evaluation(
-    loggers: Sequence[Any], means: Mapping[tuple[str, str], float], suite: CellsSuite, step: int
-) -> None:
+def log_evaluation(loggers: Sequence[Any], means: Mapping[tuple[str, str], float], suite: Suite, step: int) -> None:
     """Sends an evaluation, with its Generalization Factors (raw), to Lightning loggers.
 
     Args:
@@ -95,7 +101,7 @@ class CurveCallback(Callback):
         suite: Says which cells make the Generalization Factor that is sent to the loggers.
     """
 
-    def __init__(self, evaluator: Evaluator, measurements: Measurements, every: int, suite: CellsSuite) -> None:
+    def __init__(self, evaluator: Evaluator, measurements: Measurements, every: int, suite: Suite) -> None:
         self._evaluator, self._measurements, self._every, self._suite = evaluator, measurements, every, suite
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from specs_lab.core.budget import Budget
 from specs_lab.evaluation.runner import Evaluator
-from specs_lab.rewards.tasks import assessor
 from specs_lab.stages.common import load_model, open_loggers
 from specs_lab.stages.context import StageContext
 from specs_lab.stages.curve import Measurements, log_evaluation
@@ -16,7 +15,7 @@ def run(context: StageContext) -> None:
     vlm = load_model(context, "model")
     evaluator = make_evaluator(context)
     with (
-        Measurements(context.folder) as measurements,
+        Measurements(context.folder, context.options["suite"]) as measurements,
         open_loggers(context) as loggers,
         context.progress.task(f"{context.name}: evaluation", 1) as advance,
     ):
@@ -35,7 +34,10 @@ def make_evaluator(context: StageContext) -> Evaluator:
         context.options["suite"],
         context.options["problems"],
         context.options["trainer"].sample_batch_size,
-        assessor(judge_of(context)),
+        judge_of(context),
     )
-    require_golds(context, evaluator.tasks, len(evaluator.tasks))
+    if told := context.options["suite"].told():
+        context.progress.message(f"{context.name}: {told}")
+    graded = context.options["suite"].graded(evaluator.tasks)
+    require_golds(context, graded, len(graded))
     return evaluator

@@ -93,8 +93,10 @@ def _cell_faults(
         if changed and options is None:
             continue
         at = f"{where}.changes.{role}" if changed else node
-        for cell in getattr(nodes.get(node) if options is None else options.get(role), field_name, ()):
-            if cell not in cells:
+        option = nodes.get(node) if options is None else options.get(role)
+        own = getattr(option, "own_cells", ())
+        for cell in getattr(option, field_name, ()):
+            if cell not in cells and cell not in own:
                 yield Fault(f"{at}.{field_name}", f"the problems have no cell '{cell}'", suggest(cell, cells))
 
 

@@ -134,9 +134,13 @@ def stage_key(
 def _key_options(option: Any) -> dict[str, Any]:
     """What of an options object enters a key: all of it, but files by their content, not by where they lie.
 
-    An object names them by an attribute ``folder`` (a checkpoint) or ``file``.
+    An object names them by an attribute ``folder`` (a checkpoint) or ``file``, unless a method ``identity`` says what
+    they hold, e.g. which commit of a repository.
     """
     described = describe(option)
+    named = option.identity() if hasattr(option, "identity") else None
+    if named is not None:
+        return {**described, "identity": dict(named)}
     place = getattr(option, "folder", None) or getattr(option, "file", None)
     if place is None:
         return described

@@ -94,17 +94,22 @@ def _no_cold_start(options: Mapping[str, Any]) -> str | None:
 # What several kinds depend on. Left out, because it cannot change a result: core.errors/options/progress/registry, the
 # store and the planning of stages, tracking (but for the rows it writes), the trainer's options and the command line.
 _MODEL = (
+    "specs_lab.models.adapters",
+    "specs_lab.models.adapting",
     "specs_lab.models.attention",
     "specs_lab.models.families",
     "specs_lab.models.features",
+    "specs_lab.models.holding",
     "specs_lab.models.micro_batches",
     "specs_lab.models.packing",
     "specs_lab.models.processing",
     "specs_lab.models.prompts",
+    "specs_lab.models.quantisation",
     "specs_lab.models.reference",
     "specs_lab.models.sources",
     "specs_lab.models.vlm",
     "specs_lab.objectives.logprobs",
+    "specs_lab.stages.chain",
     "specs_lab.core.budget",
 )
 _PROBLEMS = ("specs_lab.problems", "specs_lab.core.seeding")
@@ -120,6 +125,7 @@ _SAMPLING = (
 )
 _STEPS = (
     "specs_lab.training.base",
+    "specs_lab.training.optimizers",
     "specs_lab.training.distributed",
     "specs_lab.objectives.optimisation",
     "specs_lab.objectives.terms",
@@ -133,7 +139,7 @@ _TRAINING = (
 )
 _EVALUATION = (
     "specs_lab.evaluation.runner",
-    "specs_lab.evaluation.suites.cells",
+    "specs_lab.evaluation.suites",
     "specs_lab.metrics.generalization_factor",
     "specs_lab.stages.evaluate",
     "specs_lab.stages.curve",
@@ -171,7 +177,7 @@ _ALL = (
         makes="model",
         inputs={"model": "model", "tasks": "tasks or pairs"},
         optional=frozenset({"tasks"}),
-        reads=("rl", "reward", "judge", "problems"),
+        reads=("rl", "adapter", "reward", "judge", "problems"),
         code=(*_RL, *_TRAINING, *_SAMPLING, *_PROBLEMS, *_MODEL),
         runner="specs_lab.stages.rl:run",
         seeded=True,
@@ -191,7 +197,7 @@ _ALL = (
         name="coldstart",
         makes="model",
         inputs={"model": "model", "data": "pairs"},
-        reads=("coldstart", "suite", "judge", "problems"),
+        reads=("coldstart", "adapter", "suite", "judge", "problems"),
         code=(
             "specs_lab.stages.coldstart",
             "specs_lab.objectives.sft",

@@ -8,7 +8,7 @@ from functools import cache
 from specs_lab.core.seeding import python_rng
 from specs_lab.data.task_lists import read_tasks
 from specs_lab.models.reference import make_reference
-from specs_lab.problems.sources.procedural import Task, draw_mixed_task
+from specs_lab.problems.tasks import Task
 from specs_lab.rewards.scoring import Helpers
 from specs_lab.rewards.tasks import rewarder
 from specs_lab.rewards.terms.weighted import WeightedReward
@@ -25,7 +25,7 @@ from specs_lab.training.grpo import GRPOModule
 def run(context: StageContext) -> None:
     """Trains the input model by reinforcement learning with verifiable rewards."""
     options, trainer = context.options["rl"], context.options["trainer"]
-    vlm = load_model(context, "model")
+    vlm = load_model(context, "model", adapter=context.options["adapter"])
     # Arms share prompts and random numbers, whatever their model, method and learning rate; the zero model's RL and the
     # final one share them only if they draw from the same cells.
     stream = rl_stream(context.seed, options.mixture) + context.stream
@@ -83,8 +83,8 @@ def drawer(context: StageContext) -> Callable[[str, int], Task]:
     """
     options, problems = context.options["rl"], context.options["problems"]
     if "tasks" not in context.inputs:
-        return lambda stream, index: draw_mixed_task(problems, options.mixture, stream, index)
-    tasks = read_tasks(context.inputs["tasks"], options.buckets)
+        return lambda stream, index: problems.draw_mixed(options.mixture, stream, index)
+    tasks = read_tasks(context.inputs["tasks"], problems, options.buckets)
 
     def draw(stream: str, index: int) -> Task:
         epoch, place = divmod(index, len(tasks))

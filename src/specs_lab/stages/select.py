@@ -13,7 +13,7 @@ from specs_lab.data.selections.tries import UNSOLVED, SelectOptions
 from specs_lab.data.task_lists import write_tasks
 from specs_lab.data.workshop import Drawing, Workshop
 from specs_lab.models.vlm import VLM
-from specs_lab.problems.sources.procedural import Task, TaskRef, draw_mixed_task
+from specs_lab.problems.tasks import Task, TaskRef
 from specs_lab.rollout.sampling import Completion
 from specs_lab.stages.common import load_model
 from specs_lab.stages.construct import completions, make_workshop
@@ -37,7 +37,7 @@ def run(context: StageContext) -> None:
     with context.progress.task(f"{context.name}: tasks", options.tasks) as advance:
         for start in range(0, options.tasks, _PROMPTS_AT_ONCE):
             indices = range(start, min(start + _PROMPTS_AT_ONCE, options.tasks))
-            tasks = [draw_mixed_task(shop.problems, options.mixture, stream, index) for index in indices]
+            tasks = [shop.problems.draw_mixed(options.mixture, stream, index) for index in indices]
             shop.check_tasks(tasks)
             questions = [shop.question(task, "select") for task in tasks]
             tried = completions(vlm, questions, options.tries, drawing, batch_size)

@@ -36,6 +36,23 @@ SAMPLE_COLUMNS = (
     "accuracy",
     "truncated",
 )
+RESCORE_COLUMNS = (
+    "question",
+    "asked_kind",
+    "choices",
+    "precision",
+    "unit",
+    "asked_format",
+    "benchmark",
+    "item",
+    "kind",
+    "extracted",
+    "score",
+)
+"""Columns of ``samples.parquet`` that older files lack: what a response answers, and what it was found to be.
+
+``choices`` and ``item`` are JSON: the options' texts, and all of a benchmark's item but its pictures; ``asked_format``
+is the format that was asked for, ``asked_kind`` the answer's declared type, ``kind`` the one it was compared as."""
 MEASURE_COLUMNS = ("step", "cell", "task_id", "metric", "value")
 _ROW_TYPES = {
     "step": "int64",
@@ -116,12 +133,17 @@ def write_samples(path: Path, samples: Iterable[Mapping[str, Any]]) -> None:
 
     Args:
         path: The file; replaced if it exists.
-        samples: One mapping per response with the keys ``SAMPLE_COLUMNS``.
+        samples: One mapping per response with the keys ``SAMPLE_COLUMNS``, and ``RESCORE_COLUMNS`` if it can be scored
+            again.
     """
     import pandas as pd
 
-    frame = pd.DataFrame(list(samples), columns=list(SAMPLE_COLUMNS))
-    frame.astype(_SAMPLE_TYPES).to_parquet(path, index=False, compression="zstd")
+    rows = list(samples)
+    more = [name for name in RESCORE_COLUMNS if any(name in row for row in rows)]
+    frame = pd.DataFrame(rows, columns=[*SAMPLE_COLUMNS, *more])
+    frame.astype(_SAMPLE_TYPES | {name: "float64" for name in ("precision", "score") if name in more}).to_parquet(
+        path, index=False, compression="zstd"
+    )
 
 
 def read_samples(path: Path, columns: Sequence[str] = SAMPLE_COLUMNS) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import torch
@@ -17,12 +18,14 @@ from lightning import LightningModule
 from torch import Tensor
 
 from specs_lab.core.budget import Budget
+from specs_lab.core.errors import Fault, UserError
 from specs_lab.models.micro_batches import micro_batches
 from specs_lab.models.prompts import Row
 from specs_lab.models.vlm import VLM
 from specs_lab.objectives.optimisation import OptimiserOptions
 from specs_lab.objectives.terms import Loss, Unit
 from specs_lab.training.distributed import sum_gradients, summed, world_size
+from specs_lab.training.optimizers import make_optimizer
 
 T = TypeVar("T")
 
@@ -37,7 +40,7 @@ class TrainingModule(LightningModule):
 
     Args:
         vlm: The policy; trained in place.
-        optimiser: Settings of AdamW.
+        optimiser: Settings of the optimizer.
         micro_batch_tokens: Most tokens in one forward pass.
     """
 
@@ -71,14 +74,59 @@ class TrainingModule(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW over everything that is not frozen."""
-        options = self.optimiser
-        return torch.optim.AdamW(
-            [p for p in self.vlm.parameters() if p.requires_grad],
-            lr=options.lr,
-            betas=(options.adam_beta1, options.adam_beta2),
-            weight_decay=options.weight_decay,
-            fused=True,  # one kernel for all parameters; there is one for CPUs too
-        )
+        return make_optimizer(self.optimiser, [p for p in self.vlm.parameters() if p.requires_grad])
+
+    # -- checkpoints -------------------------------------------------------------------------------------------------
+
+    @property
+    def strict_loading(self) -> bool:
+        """Lightning's switch: a checkpoint holds what learns only; that it holds all of it is checked on loading."""
+        return False
+
+    def progress_state(self) -> dict[str, Any]:
+        """What a step depends on beside weights and optimizer, as plain values; subclasses add to it."""
+        return {"updates": self.updates, "budget": asdict(self.budget)}
+
+    def load_progress_state(self, state: Mapping[str, Any]) -> None:
+        """Restores what :meth:`progress_state` returned."""
+        self.updates = state["updates"]
+        self.budget = Budget(**state["budget"])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's hook: leaves frozen weights out, which the stage's input has; adds what else a step depends on.
+
+        What GRPO samples depends on names, not on a generator; torch's generators are kept for an adapter's dropout.
+        """
+        learning = self._learning()
+        weights = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: weights[name] for name in weights if name in learning}
+        generators = {"cpu": torch.get_rng_state()}
+        if self.vlm.device.type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(self.vlm.device)
+        checkpoint["specs_lab"] = {"progress": self.progress_state(), "generators": generators}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's hook, before weights are loaded.
+
+        Raises:
+            UserError: If the checkpoint holds other weights than those that learn.
+        """
+        learning, stored = self._learning(), set(checkpoint["state_dict"])
+        if learning != stored:
+            other = sorted(learning ^ stored)
+            what = f"the checkpoint is of another model or adapter: {len(other)} weights differ, the first is {other[0]}"
+            raise UserError([Fault("checkpoint", what, "resume with the options that it was made with")])
+        self.load_progress_state(checkpoint["specs_lab"]["progress"])
+        generators = checkpoint["specs_lab"]["generators"]
+        torch.set_rng_state(generators["cpu"].cpu())
+        if "cuda" in generators and self.vlm.device.type == "cuda":
+            torch.cuda.set_rng_state(generators["cuda"].cpu(), self.vlm.device)
+
+    def _learning(self) -> set[str]:
+        """Names, as in a state dict, of the weights that learn; tied ones have several."""
+        return {name for name, p in self.named_parameters(remove_duplicate=False) if p.requires_grad}
+
+    # -- updates -----------------------------------------------------------------------------------------------------
 
     def update(
         self,

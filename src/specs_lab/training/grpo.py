@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from specs_lab.objectives.advantages import group_advantages
 from specs_lab.objectives.grpo import GRPOOptions, RolloutLogprobs, grpo_loss
 from specs_lab.objectives.kl import adapted_weight
 from specs_lab.objectives.terms import Loss, Unit
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 from specs_lab.rewards.scoring import Response, Score
 from specs_lab.rewards.tasks import Scorer
 from specs_lab.rollout.inprocess import generate
@@ -123,6 +123,16 @@ class GRPOModule(TrainingModule):
         self._loss_options = options
         self._spent: Counter[str] = Counter()
 
+    def progress_state(self) -> dict[str, Any]:
+        """Also the rollouts made, which name random numbers, and the KL weight, which may adapt."""
+        return {**super().progress_state(), "rollouts": self.rollouts, "kl_weight": self._loss_options.kl_weight}
+
+    def load_progress_state(self, state: Mapping[str, Any]) -> None:
+        """Restores what :meth:`progress_state` returned."""
+        super().load_progress_state(state)
+        self.rollouts = state["rollouts"]
+        self._loss_options = replace(self.options, kl_weight=state["kl_weight"])
+
     def train_step(self, batch: Sequence[Task]) -> dict[str, float]:
         """One rollout batch and its updates."""
         places = my_share(range(len(batch)))
@@ -153,7 +163,7 @@ class GRPOModule(TrainingModule):
         """Samples and scores a group for each task; ``places`` in the batch name the random numbers."""
         options = self.options
         prompts = self.vlm.encode_prompts(
-            [task.text for task in tasks], [task.problem.image for task in tasks], [task.problem.id for task in tasks]
+            [task.text for task in tasks], [task.images for task in tasks], [task.problem.id for task in tasks]
         )
         keys = [[f"{self.stream}/{self.rollouts}/{i}{again}/{k}" for k in range(options.group_size)] for i in places]
         made = generate(self.vlm, prompts, keys, self.sampling, batch_size=self.sample_batch_size)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from specs_lab.data.workshop import Workshop
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 from specs_lab.rewards.format import Parts
 
 

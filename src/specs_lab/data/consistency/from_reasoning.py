@@ -57,7 +57,7 @@ class FromReasoning(Consistency):
 def _question(one: Said) -> Question:
     opening, closing, answer_opening, _ = tags_of(one.task.instruction.format)
     begun = f"{opening} {one.parts.reasoning} {closing} {answer_opening}"
-    return Question(one.task.text, None, "", f"consistency/{one.task.id}", begun)  # greedy: the key means nothing
+    return Question(one.task.text, (), "", f"consistency/{one.task.id}", begun)  # greedy: the key means nothing
 
 
 def _readable(one: Said) -> bool:

@@ -17,7 +17,7 @@ from specs_lab.core.seeding import python_rng
 from specs_lab.data.records import PairRecord
 from specs_lab.data.text import AND, POLLUTERS, pollute, read
 from specs_lab.data.workshop import Drawing, Workshop
-from specs_lab.problems.sources.procedural import Task, TaskRef, draw_mixed_task
+from specs_lab.problems.tasks import Task, TaskRef
 from specs_lab.rewards.format import follows
 
 OWN, POLLUTED, NONE = "own", "polluted", "none"
@@ -202,7 +202,7 @@ class FromTasks(Construction):
         size = min(_PROMPTS_AT_ONCE, 2 * self.pairs)
         for start in range(0, most, size):
             indices = range(start, min(start + size, most))
-            yield [draw_mixed_task(shop.problems, self.mixture, stream, index) for index in indices]
+            yield [shop.problems.draw_mixed(self.mixture, stream, index) for index in indices]
 
     def _paired(self, kept: Sequence[tuple[Task, Draft]], shop: Workshop) -> list[PairRecord]:
         """Pairs of drafts with rejected sides."""
@@ -249,7 +249,7 @@ def _record(task: Task, draft: Draft, **rejected: Any) -> PairRecord:
         id=task.id,
         cell=task.cell,
         family=problem.family,
-        image=problem.image,
+        images=problem.images,
         prompt=task.text,
         chosen=draft.text,
         answer=problem.answer,

@@ -10,7 +10,7 @@ from specs_lab.core.quoting import verdict
 from specs_lab.data.constructions.base import Draft
 from specs_lab.data.taught import Taught
 from specs_lab.data.workshop import Workshop
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 
 
 @option("data", "caption")

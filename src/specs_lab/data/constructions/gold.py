@@ -9,7 +9,7 @@ from specs_lab.core.options import option
 from specs_lab.data.constructions.base import Draft, FromTasks
 from specs_lab.data.text import supplement
 from specs_lab.data.workshop import Workshop
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 
 
 @option("data", "gold")

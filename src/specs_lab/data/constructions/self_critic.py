@@ -15,7 +15,7 @@ from specs_lab.core.quoting import verdict
 from specs_lab.data.constructions.base import Draft
 from specs_lab.data.taught import Attempt, Taught
 from specs_lab.data.workshop import Question, Workshop
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 
 
 @option("data", "self_critic")

@@ -22,7 +22,7 @@ from specs_lab.data.teachers.solver import SolverTeacher
 from specs_lab.data.text import read, supplement
 from specs_lab.data.workshop import Workshop
 from specs_lab.metrics.reflections import has_aha
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 from specs_lab.rewards.format import Parts, follows
 
 RL = "rl"
@@ -139,7 +139,7 @@ class Vlaa(FromTasks):
         questions = [
             replace(
                 shop.question(task, "rewrite", self.rewrite_prompt.replace("{reasoning}", parts.reasoning)),
-                image=None,
+                images=(),
                 image_key="",
             )
             for task, parts in zip(tasks, written, strict=True)

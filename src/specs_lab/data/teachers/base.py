@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from specs_lab.data.workshop import Drawing, Question, Workshop
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 
 
 @dataclass(kw_only=True)
@@ -84,4 +84,4 @@ class AskedTeacher(Teacher):
 
 def unseen(task: Task, caption: str, side: str, shop: Workshop) -> Question:
     """A task as a question about a described picture, without the picture."""
-    return replace(shop.question(task, side, f"Picture: {caption}. {task.text}"), image=None, image_key="")
+    return replace(shop.question(task, side, f"Picture: {caption}. {task.text}"), images=(), image_key="")

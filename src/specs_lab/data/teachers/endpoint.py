@@ -14,11 +14,12 @@ from PIL import Image
 from specs_lab.core.chat import Line
 from specs_lab.core.endpoint import Endpoint, Reply, ask, at_once
 from specs_lab.core.options import option
+from specs_lab.core.pictures import laid_out
 from specs_lab.core.seeding import derive_seed
 from specs_lab.data.records import png_bytes
 from specs_lab.data.teachers.base import AskedTeacher
 from specs_lab.data.workshop import Drawing, Question, Workshop
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 
 
 @option("teacher", "endpoint")
@@ -67,9 +68,12 @@ class EndpointTeacher(Endpoint, AskedTeacher):
         return [[reply.text.strip() for reply in group if not reply.cut] for group in groups]
 
     def _ask(self, line: Line, question: Question, k: int, drawing: Drawing, stop: Event) -> Reply:
-        content: list[dict[str, Any]] = [{"type": "text", "text": question.text}]
-        if question.image is not None:
-            content.insert(0, {"type": "image_url", "image_url": {"url": _data_url(question.image)}})
+        content: list[dict[str, Any]] = [
+            {"type": "text", "text": part}
+            if isinstance(part, str)
+            else {"type": "image_url", "image_url": {"url": _data_url(part)}}
+            for part in laid_out(question.text, question.images)
+        ]
         request: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": "user", "content": content}],

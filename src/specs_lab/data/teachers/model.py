@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from specs_lab.core.options import Checks, option
 from specs_lab.data.teachers.base import AskedTeacher
 from specs_lab.data.workshop import Drawing, Question, Workshop
-from specs_lab.problems.sources.procedural import Task
+from specs_lab.problems.tasks import Task
 
 MODELS = ("self", "base", "teacher")
 """The model inputs of a construction: the model that is distilled, the one that the cold start starts from, another."""

@@ -19,8 +19,8 @@ from specs_lab.data.text import supplement
 from specs_lab.data.workshop import Drawing, Workshop
 from specs_lab.problems.base import Problem
 from specs_lab.problems.captions import caption
-from specs_lab.problems.sources.procedural import Task
 from specs_lab.problems.styles import COLOURS
+from specs_lab.problems.tasks import Task
 
 STYLES = ("terse", "verbose")
 # Words that the tokenizer of the embedded models knows: others would cost a token for every letter or two.

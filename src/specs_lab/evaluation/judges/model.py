@@ -59,7 +59,7 @@ class VLMJudge:
 
         distinct = list(dict.fromkeys(answers))
         texts = [fill(self._options.prompt, answer) for answer in distinct]
-        prompts = self._vlm.encode_prompts(texts, [None] * len(texts), ["no picture"] * len(texts))
+        prompts = self._vlm.encode_prompts(texts, [()] * len(texts), ["no picture"] * len(texts))
         sampling = Sampling(temperature=0, max_new_tokens=self._options.max_new_tokens)
         names = [["judge"]] * len(prompts)  # greedy decoding draws no random numbers
         made = generate(self._vlm, prompts, names, sampling, batch_size=self._options.batch_size)
@@ -110,8 +110,10 @@ class ModelJudge:
         """The judge, its model loaded."""
         import torch
 
+        from specs_lab.models.setup import ModelSetup
         from specs_lab.models.vlm import VLM
 
-        vlm = VLM.load(self.path, freeze_vision=False).requires_grad_(False)  # all of it is frozen, the tower too
+        as_it_is = ModelSetup(freeze_vision=False, freeze_projector=False)
+        vlm = VLM.load(self.path, setup=as_it_is).requires_grad_(False)  # all of it is frozen, the tower too
         use_gpu = self.accelerator == "auto" and torch.cuda.is_available()
         return VLMJudge(vlm.to("cuda") if use_gpu else vlm, self)

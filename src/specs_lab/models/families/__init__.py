@@ -5,10 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from specs_lab.models.families.base import Family, UnknownFamily
-from specs_lab.models.families.idefics import Idefics
-from specs_lab.models.families.qwen_vl import QwenVL
+from specs_lab.models.families.gemma3 import Gemma3
+from specs_lab.models.families.idefics3 import Idefics3
+from specs_lab.models.families.internvl import InternVL
+from specs_lab.models.families.llava_onevision import LlavaOnevision
+from specs_lab.models.families.qwen2_5_vl import Qwen2_5VL
+from specs_lab.models.families.qwen2_vl import Qwen2VL
+from specs_lab.models.families.qwen3_vl import Qwen3VL
+from specs_lab.models.families.smolvlm import SmolVLM
 
-FAMILIES: tuple[type[Family], ...] = (QwenVL, Idefics)
+FAMILIES: tuple[type[Family], ...] = (
+    Qwen2VL,
+    Qwen2_5VL,
+    Qwen3VL,
+    Idefics3,
+    SmolVLM,
+    InternVL,
+    Gemma3,
+    LlavaOnevision,
+)
 
 
 def family_of(core: Any) -> Family:

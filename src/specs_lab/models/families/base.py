@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from specs_lab.models.features import Features
 from specs_lab.models.prompts import Prompt
@@ -21,14 +22,26 @@ class Family(ABC):
 
     Attributes:
         model_types: Values of ``config.model_type`` that belong to the family.
-        tower_names: What sees pictures, by its names inside ``core.model``: tower and projector, as far as it is there.
+        tower_names: What sees pictures, by its names inside ``core.model``, as far as it is there.
+        projector_names: What turns what the tower saw into tokens, likewise: modules or single parameters. It may lie
+            inside the tower; it is no part of it then.
+        vision_tokens: Tokens that only pictures have, beside :attr:`image_id`.
+        end_token: What ends an answer where that is not the tokenizer's end token.
+        marks_in_text: The chat template puts pictures before all text: where one stands elsewhere, its placeholder has
+            to be written into the text.
     """
 
     model_types: ClassVar[tuple[str, ...]]
     tower_names: ClassVar[tuple[str, ...]]
+    projector_names: ClassVar[tuple[str, ...]]
+    vision_tokens: ClassVar[tuple[str, ...]]
+    end_token: ClassVar[str | None] = None
+    marks_in_text: ClassVar[bool] = False
 
     def __init__(self, core: Any) -> None:
         self.core = core
+
+    # -- parts of the model ------------------------------------------------------------------------------------------
 
     @property
     def image_id(self) -> int:
@@ -36,15 +49,107 @@ class Family(ABC):
         return int(self.core.config.image_token_id)
 
     @property
-    def towers(self) -> list[torch.nn.Module]:
-        """What sees pictures."""
-        found = (getattr(self.core.model, name, None) for name in self.tower_names)
-        return [tower for tower in found if tower is not None]
-
-    @property
     @abstractmethod
     def text_model(self) -> Any:
         """The language model without its head."""
+
+    @property
+    def towers(self) -> list[nn.Module]:
+        """What sees pictures, projectors that lie outside of it not among it."""
+        return self._modules(self.tower_names)
+
+    def tower_parameters(self) -> dict[str, nn.Parameter]:
+        """Parameters of the tower alone, by their names inside ``core.model``."""
+        of_projector = {id(parameter) for parameter in self.projector_parameters().values()}
+        found = self._parameters(self.tower_names).items()
+        return {name: parameter for name, parameter in found if id(parameter) not in of_projector}
+
+    def projector_parameters(self) -> dict[str, nn.Parameter]:
+        """Parameters of what lies between the tower and the language model, likewise."""
+        return self._parameters(self.projector_names)
+
+    def _part(self, name: str) -> nn.Module | nn.Parameter | None:
+        """The part of ``core.model`` of this (dotted) name, if it is there."""
+        part: Any = self.core.model
+        for step in name.split("."):
+            part = getattr(part, step, None)
+        return part
+
+    def _modules(self, names: Sequence[str]) -> list[nn.Module]:
+        return [part for part in map(self._part, names) if isinstance(part, nn.Module)]
+
+    def _parameters(self, names: Sequence[str]) -> dict[str, nn.Parameter]:
+        found: dict[str, nn.Parameter] = {}
+        for name in names:
+            part = self._part(name)
+            if isinstance(part, nn.Parameter):
+                found[name] = part
+            elif part is not None:
+                found |= {f"{name}.{inner}": parameter for inner, parameter in part.named_parameters()}
+        return found
+
+    def lora_targets(self, *, tower: bool = False, projector: bool = False) -> str:
+        """The linear layers that adapters go on, as a regular expression that matches their full names in ``core``.
+
+        Args:
+            tower: Those of the vision tower too.
+            projector: Those of the projector too.
+
+        Returns:
+            What PEFT takes as ``target_modules``; the embedding and the output layer are never among them.
+        """
+        wanted = {id(module) for module in self.text_model.layers.modules()}
+        of_projector = self._module_ids(self.projector_names)
+        if tower:
+            wanted |= self._module_ids(self.tower_names) - of_projector
+        if projector:
+            wanted |= of_projector
+        # The output layer of torch's own attention block is never called as a layer, so an adapter there does nothing.
+        bypassed = {
+            id(module.out_proj) for module in self.core.modules() if isinstance(module, nn.MultiheadAttention)
+        }
+        patterns = {
+            r"\.".join(r"\d+" if part.isdigit() else re.escape(part) for part in name.split("."))
+            for name, module in self.core.named_modules()
+            if isinstance(module, nn.Linear) and id(module) in wanted - bypassed
+        }
+        return "|".join(sorted(patterns))
+
+    def _module_ids(self, names: Sequence[str]) -> set[int]:
+        return {id(inner) for module in self._modules(names) for inner in module.modules()}
+
+    @property
+    def shard_classes(self) -> tuple[type[nn.Module], ...]:
+        """Classes of the layers that sharding wraps one by one: those of the language model and of the tower."""
+        of_projector = self._module_ids(self.projector_names)
+        stacks = [self.text_model.layers, *(stack for tower in self.towers for stack in _stacks(tower))]
+        layers = [layer for stack in stacks for layer in stack if id(layer) not in of_projector]
+        return tuple(dict.fromkeys(type(layer) for layer in layers))
+
+    # -- prompts -----------------------------------------------------------------------------------------------------
+
+    def vision_ids(self, tokenizer: Any) -> list[int]:
+        """Ids of the tokens that only pictures have, ascending."""
+        unknown = getattr(tokenizer, "unk_token_id", None)
+        named = (tokenizer.convert_tokens_to_ids(token) for token in self.vision_tokens)
+        return sorted({self.image_id, *(i for i in named if i is not None and i != unknown)})
+
+    def end_id(self, tokenizer: Any) -> int | None:
+        """Id of the token that ends an answer."""
+        found = None if self.end_token is None else tokenizer.convert_tokens_to_ids(self.end_token)
+        known = found is not None and found != getattr(tokenizer, "unk_token_id", None)
+        return found if known else tokenizer.eos_token_id
+
+    def agree_with(self, processor: Any) -> None:
+        """Takes over into the model's configuration what a pixel budget changed in the processor, where both have it."""
+
+    @abstractmethod
+    def expected_features(self, vision: Mapping[str, Tensor]) -> int:
+        """How many placeholders the pictures of one prompt need, counted from what the tower is given.
+
+        Args:
+            vision: The prompt's vision inputs; empty without pictures.
+        """
 
     @abstractmethod
     def positions(self, token_ids: Tensor, vision: Mapping[str, Tensor]) -> Tensor:
@@ -89,25 +194,51 @@ class Family(ABC):
             return "it drops attention weights at random"
         return None
 
+    # -- for the families --------------------------------------------------------------------------------------------
 
-class UnknownFamily(Family):
+    def _seen(self, prompts: Sequence[Prompt], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Vision inputs of several prompts where the model is."""
+        del prompts
+        device = self.core.get_input_embeddings().weight.device
+        return {name: value.to(device) for name, value in inputs.items()}
+
+    def _by_prompt(self, features: Tensor, prompts: Sequence[Prompt]) -> tuple[Tensor, ...]:
+        """(all picture tokens, hidden) by the prompt that they belong to."""
+        return features.split([int((prompt.token_ids == self.image_id).sum()) for prompt in prompts])
+
+
+class OneAxisFamily(Family):
+    """A family whose tokens, those of pictures too, are simply counted."""
+
+    def positions(self, token_ids: Tensor, vision: Mapping[str, Tensor]) -> Tensor:
+        """Counted from zero, (1, P)."""
+        del vision
+        return torch.arange(len(token_ids))[None]
+
+    def lay_out_positions(self, position_ids: Tensor) -> Tensor:
+        """One axis only: (B, T)."""
+        return position_ids[0]
+
+
+class UnknownFamily(OneAxisFamily):
     """Any other model of ``AutoModelForImageTextToText``: ordinary forward passes, one copy of the prompt a row.
 
     Vision inputs are taken to have one entry a picture (or row) in their first dimension.
     """
 
     model_types = ()
-    tower_names = ("vision_tower", "visual", "vision_model", "multi_modal_projector", "connector")
+    tower_names = ("vision_tower", "visual", "vision_model")
+    projector_names = ("multi_modal_projector", "connector")
+    vision_tokens = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>")
 
     @property
     def text_model(self) -> Any:
         """The language model without its head."""
         return self.core.model.language_model
 
-    def positions(self, token_ids: Tensor, vision: Mapping[str, Tensor]) -> Tensor:
-        """Counted from zero; the model counts for itself in ordinary passes."""
-        del vision
-        return torch.arange(len(token_ids))[None]
+    def expected_features(self, vision: Mapping[str, Tensor]) -> int:
+        """Not known."""
+        raise NotImplementedError(f"the features of {type(self.core).__name__} cannot be counted")
 
     def features(self, prompts: Sequence[Prompt]) -> list[Features]:
         """Never asked for: prompts are not shared."""
@@ -127,3 +258,17 @@ def concatenated(prompts: Sequence[Prompt]) -> dict[str, Tensor]:
     """Vision inputs of all prompts that have pictures, joined along the first dimension."""
     seen = [prompt.vision for prompt in prompts if prompt.vision]
     return {name: torch.cat([vision[name] for vision in seen]) for name in (seen[0] if seen else ())}
+
+
+def sides(size: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width) of a size that a configuration gives as one number or two."""
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def _stacks(module: nn.Module) -> Iterator[nn.ModuleList]:
+    """The outermost lists of layers inside a module."""
+    for child in module.children():
+        if isinstance(child, nn.ModuleList):
+            yield child
+        else:
+            yield from _stacks(child)

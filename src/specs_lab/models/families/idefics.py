@@ -1,4 +1,4 @@
-"""Idefics3 (arXiv 2408.12637) and SmolVLM (arXiv 2504.05299): tiles of one size, ordinary positions."""
+"""What Idefics3 and SmolVLM share: tiles of one size, ordinary positions."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from specs_lab.models.families.base import Family
+from specs_lab.models.families.base import OneAxisFamily
 from specs_lab.models.features import Features
 from specs_lab.models.prompts import Prompt
 
+_TILES = tuple(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7))
 
-class Idefics(Family):
+
+class Idefics(OneAxisFamily):
     """Pictures are ``pixel_values`` (1, tiles, 3, height, width), optionally with ``pixel_attention_mask``."""
 
-    model_types = ("idefics3", "smolvlm")
-    tower_names = ("vision_model", "connector")
+    tower_names = ("vision_model",)
+    projector_names = ("connector",)
+    vision_tokens = ("<image>", "<fake_token_around_image>", "<global-img>", *_TILES)
+    end_token = "<end_of_utterance>"
 
     @property
     def text_model(self) -> Any:
         """The language model without its head."""
         return self.core.model.text_model
 
-    def positions(self, token_ids: Tensor, vision: Mapping[str, Tensor]) -> Tensor:
-        """Counted from zero, (1, P)."""
-        del vision
-        return torch.arange(len(token_ids))[None]
+    def expected_features(self, vision: Mapping[str, Tensor]) -> int:
+        """Equally many for each tile: its patches, shuffled into fewer."""
+        if not vision:
+            return 0
+        _, tiles, _, height, width = vision["pixel_values"].shape
+        patch = int(self.core.config.vision_config.patch_size)
+        return tiles * ((height // patch) * (width // patch) // int(self.core.config.scale_factor) ** 2)
 
     def features(self, prompts: Sequence[Prompt]) -> list[Features]:
         """One run of the tower for all tiles."""
-        device = self.core.get_input_embeddings().weight.device
-        joined = {name: value.to(device) for name, value in self.plain_inputs(prompts, torch.empty(0)).items()}
+        joined = self._seen(prompts, self.plain_inputs(prompts, torch.empty(0)))
         output: Any = self.core.model.get_image_features(**joined, return_dict=True).pooler_output
         flat = torch.cat([part.reshape(-1, part.shape[-1]) for part in output])
-        sizes = [int((prompt.token_ids == self.image_id).sum()) for prompt in prompts]
-        return [(part,) for part in flat.split(sizes)]
-
-    def lay_out_positions(self, position_ids: Tensor) -> Tensor:
-        """One axis only: (B, T)."""
-        return position_ids[0]
+        return [(part,) for part in self._by_prompt(flat, prompts)]
 
     def plain_inputs(self, prompts: Sequence[Prompt], token_ids: Tensor) -> dict[str, Tensor]:
         """Tiles of each row; rows with fewer are filled up with empty tiles, which the model leaves out."""

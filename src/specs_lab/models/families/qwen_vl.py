@@ -1,4 +1,4 @@
-"""Qwen2-VL (arXiv 2409.12191), Qwen2.5-VL (arXiv 2502.13923) and Qwen3-VL: patches of any grid, M-RoPE."""
+"""What Qwen2-VL, Qwen2.5-VL and Qwen3-VL share: patches of any grid, M-RoPE."""
 
 from __future__ import annotations
 
@@ -16,13 +16,21 @@ from specs_lab.models.prompts import Prompt
 class QwenVL(Family):
     """Pictures are ``pixel_values`` (patches, patch dim) with ``image_grid_thw`` (pictures, 3)."""
 
-    model_types = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
     tower_names = ("visual",)
+    projector_names = ("visual.merger",)
+    vision_tokens = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>")
 
     @property
     def text_model(self) -> Any:
         """The language model without its head."""
         return self.core.model.language_model
+
+    def expected_features(self, vision: Mapping[str, Tensor]) -> int:
+        """One for each square of patches that the projector merges."""
+        if not vision:
+            return 0
+        merge = int(self.core.config.vision_config.spatial_merge_size)
+        return int(vision["image_grid_thw"].prod(-1).sum()) // merge**2
 
     def positions(self, token_ids: Tensor, vision: Mapping[str, Tensor]) -> Tensor:
         """M-RoPE positions, (3, P): temporal, height, width."""
@@ -31,19 +39,16 @@ class QwenVL(Family):
         return positions[:, 0]
 
     def features(self, prompts: Sequence[Prompt]) -> list[Features]:
-        """One run of the tower for all pictures; Qwen3-VL's deeper features (DeepStack) come along."""
-        device = self.core.get_input_embeddings().weight.device
-        joined = {name: value.to(device) for name, value in concatenated(prompts).items()}
+        """One run of the tower for all pictures; what later layers add comes along."""
+        joined = self._seen(prompts, concatenated(prompts))
         output = self.core.get_image_features(joined["pixel_values"], joined["image_grid_thw"])
-        parts = [torch.cat(list(output.pooler_output))]
-        parts += [torch.cat(list(layer)) for layer in getattr(output, "deepstack_features", None) or ()]
-        sizes = [int((prompt.token_ids == self.image_id).sum()) for prompt in prompts]
-        return list(zip(*(part.split(sizes) for part in parts), strict=True))
+        parts = [torch.cat(list(output.pooler_output)), *self._deeper(output)]
+        return list(zip(*(self._by_prompt(part, prompts) for part in parts), strict=True))
 
-    def picture_inputs(self, features: Sequence[Features], places: Tensor) -> dict[str, Any]:
-        """Qwen3-VL adds deeper features to the first layers of the language model."""
-        deeper = [torch.cat(layer) for layer in list(zip(*features, strict=True))[1:]]
-        return {"visual_pos_masks": places, "deepstack_visual_embeds": deeper} if deeper else {}
+    def _deeper(self, output: Any) -> list[Tensor]:
+        """Features for later layers, each (picture tokens, hidden)."""
+        del output
+        return []
 
     def plain_inputs(self, prompts: Sequence[Prompt], token_ids: Tensor) -> dict[str, Tensor]:
         """Patches and grids of all rows, and which tokens are placeholders."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from specs_lab.core.options import Checks, option
+from specs_lab.models.sources.base import ModelOptions
 
 _NEEDED = {
     "configuration": "config.json",
@@ -20,25 +21,28 @@ CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 
 @option("model", "embedded")
 @dataclass(kw_only=True)
-class EmbeddedModel:
+class EmbeddedModel(ModelOptions):
     """A tiny VLM of the Qwen2.5-VL architecture that the package ships.
 
     Attributes:
         size: Name of the size.
         base_seed: Which of the independently trained base checkpoints.
-        freeze_vision: Train the language model only; picture features are then computed once.
     """
 
     size: str = "small"
     base_seed: int = 0
-    freeze_vision: bool = True
 
-    def __post_init__(self) -> None:
+    def checks(self) -> Checks:
+        """The checks of all settings."""
         shipped = sorted(path.name for path in CHECKPOINTS.glob("*-*") if path.is_dir())
         name = f"{self.size}-{self.base_seed}"
-        Checks().that(
-            name in shipped, "base_seed", f"no checkpoint '{name}' is shipped", f"shipped are: {', '.join(shipped)}"
-        ).done()
+        return (
+            super()
+            .checks()
+            .that(
+                name in shipped, "base_seed", f"no checkpoint '{name}' is shipped", f"shipped are: {', '.join(shipped)}"
+            )
+        )
 
     @property
     def folder(self) -> Path:
@@ -48,24 +52,23 @@ class EmbeddedModel:
 
 @option("model", "folder")
 @dataclass(kw_only=True)
-class FolderModel:
-    """A checkpoint folder of one's own, of the Qwen2.5-VL architecture.
+class FolderModel(ModelOptions):
+    """A checkpoint folder of one's own, of any supported family.
 
     Attributes:
         path: The folder: safetensors weights, config, tokenizer, processor and chat template.
-        freeze_vision: Train the language model only; picture features are then computed once.
     """
 
     path: str = "???"
-    freeze_vision: bool = True
 
-    def __post_init__(self) -> None:
-        checks = Checks()
+    def checks(self) -> Checks:
+        """The checks of all settings."""
+        checks = super().checks()
         folder = Path(self.path)
         for what, pattern in _NEEDED.items():
             there = any(folder.glob(pattern))
             checks.that(there, "path", f"'{self.path}' has no {what} ({pattern})", "give a complete checkpoint folder")
-        checks.done()
+        return checks
 
     @property
     def folder(self) -> Path:

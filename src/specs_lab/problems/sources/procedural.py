@@ -7,37 +7,19 @@ evaluation; training draws from the training split only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from specs_lab.core.options import Checks, option
 from specs_lab.core.seeding import python_rng
-from specs_lab.problems.base import FAMILIES, SPLITS, Problem, Split, make_problem
-from specs_lab.problems.instructions import INSTRUCTIONS, Instruction
+from specs_lab.problems.base import FAMILIES, SPLITS, Split, make_problem
+from specs_lab.problems.instructions import INSTRUCTIONS
 from specs_lab.problems.styles import STYLES
-
-_AXIS_VALUES = ("id", "ood")
-_INSTRUCTION_VALUES = ("id", "ood", "alternative")
-
-
-@dataclass(kw_only=True)
-class Cell:
-    """Where a cell lies on each axis of shift.
-
-    Attributes:
-        family: ``id`` or ``ood``.
-        instruction: ``id``, ``ood`` or ``alternative`` (another format is asked for).
-        style: ``id`` or ``ood``.
-    """
-
-    family: str = "id"
-    instruction: str = "id"
-    style: str = "id"
+from specs_lab.problems.tasks import AXIS_VALUES, INSTRUCTION_VALUES, Cell, ProblemSource, Task, TaskRef
 
 
 @option("problems", "procedural")
 @dataclass(kw_only=True)
-class ProceduralProblems:
+class ProceduralProblems(ProblemSource):
     """Procedurally rendered problems.
 
     Attributes:
@@ -86,9 +68,9 @@ class ProceduralProblems:
         checks.done()
 
     def _check_cell(self, checks: Checks, name: str, cell: Cell) -> None:
-        checks.one_of(f"cells.{name}.family", cell.family, _AXIS_VALUES)
-        checks.one_of(f"cells.{name}.instruction", cell.instruction, _INSTRUCTION_VALUES)
-        checks.one_of(f"cells.{name}.style", cell.style, _AXIS_VALUES)
+        checks.one_of(f"cells.{name}.family", cell.family, AXIS_VALUES)
+        checks.one_of(f"cells.{name}.instruction", cell.instruction, INSTRUCTION_VALUES)
+        checks.one_of(f"cells.{name}.style", cell.style, AXIS_VALUES)
         for axis, options in self.axes(cell).items():
             checks.that(bool(options), f"cells.{name}.{axis}", "draws from an empty list", f"fill the list of {axis}")
 
@@ -105,90 +87,31 @@ class ProceduralProblems:
             "style": self.styles if cell.style == "id" else self.ood_styles,
         }
 
+    def draw_task(self, cell: str, split: Split, stream: str, index: int) -> Task:
+        """The ``index``-th task of a cell; depends on the arguments only.
 
-@dataclass(frozen=True)
-class Task:
-    """A problem with the instruction it is asked under; what a model is prompted with.
+        Families take turns, so that every prefix of the stream is balanced; wordings and styles are drawn at random.
+        """
+        axes = self.axes(self.cells[cell])
+        rng = python_rng("task", self.seed, cell, split, stream, index)
+        family = axes["family"][index % len(axes["family"])]
+        seed = rng.getrandbits(31)
+        problem = make_problem(family, seed=seed, index=index, split=split, style=rng.choice(axes["style"]))
+        instruction = INSTRUCTIONS[rng.choice(axes["instruction"])]
+        return Task(f"{problem.id}/{instruction.name}", cell, problem, instruction)
 
-    Attributes:
-        id: Unique name: the problem's id plus the instruction's name.
-        cell: The cell it was drawn for.
-        problem: The problem.
-        instruction: The wording and the format it demands.
-    """
+    def redraw(self, ref: TaskRef) -> Task:
+        """The task of a reference, as :meth:`draw_task` drew it.
 
-    id: str
-    cell: str
-    problem: Problem
-    instruction: Instruction
-
-    @property
-    def text(self) -> str:
-        """The text of the user's turn."""
-        return self.instruction.ask(self.problem.question)
-
-
-@dataclass(frozen=True)
-class TaskRef:
-    """Which task, without its content.
-
-    Attributes:
-        id: The task's name.
-        cell: The cell that it was drawn for.
-        bucket: What it was put aside for, e.g. ``hard``.
-    """
-
-    id: str
-    cell: str
-    bucket: str = ""
-
-
-def redraw(ref: TaskRef) -> Task:
-    """The task of a reference, as :func:`draw_task` drew it.
-
-    Raises:
-        UserError: If there is no such family.
-        ValueError: If it is no name of a task.
-    """
-    parts = ref.id.split("/")
-    if len(parts) != 6:
-        raise ValueError(f"'{ref.id}' is no name of a task")
-    family, split, seed, index, style, wording = parts
-    if split not in SPLITS or style not in STYLES or wording not in INSTRUCTIONS:
-        raise ValueError(f"'{ref.id}' is no name of a task")
-    problem = make_problem(family, seed=int(seed), index=int(index), split=split, style=style)
-    return Task(ref.id, ref.cell, problem, INSTRUCTIONS[wording])
-
-
-def draw_mixed_task(problems: ProceduralProblems, mixture: Sequence[str], stream: str, index: int) -> Task:
-    """The ``index``-th training task of a mixture of cells, each with equal probability.
-
-    Args:
-        problems: The options.
-        mixture: Names in ``problems.cells``.
-        stream: Separates uses.
-        index: Position in the stream.
-    """
-    cell = python_rng("mixture", stream, index).choice(list(mixture))
-    return draw_task(problems, cell, "train", stream, index)
-
-
-def draw_task(problems: ProceduralProblems, cell: str, split: Split, stream: str, index: int) -> Task:
-    """The ``index``-th task of a cell; depends on the arguments only.
-
-    Families take turns, so that every prefix of the stream is balanced; wordings and styles are drawn at random.
-
-    Args:
-        problems: The options.
-        cell: A name in ``problems.cells``.
-        split: Which share of the content to draw from.
-        stream: Separates uses, e.g. ``"zero/seed 0"`` and ``"evaluate"``.
-        index: Position in the stream.
-    """
-    axes = problems.axes(problems.cells[cell])
-    rng = python_rng("task", problems.seed, cell, split, stream, index)
-    family = axes["family"][index % len(axes["family"])]
-    seed = rng.getrandbits(31)
-    problem = make_problem(family, seed=seed, index=index, split=split, style=rng.choice(axes["style"]))
-    instruction = INSTRUCTIONS[rng.choice(axes["instruction"])]
-    return Task(f"{problem.id}/{instruction.name}", cell, problem, instruction)
+        Raises:
+            UserError: If there is no such family.
+            ValueError: If it is no name of a task.
+        """
+        parts = ref.id.split("/")
+        if len(parts) != 6:
+            raise ValueError(f"'{ref.id}' is no name of a task")
+        family, split, seed, index, style, wording = parts
+        if split not in SPLITS or style not in STYLES or wording not in INSTRUCTIONS:
+            raise ValueError(f"'{ref.id}' is no name of a task")
+        problem = make_problem(family, seed=int(seed), index=int(index), split=split, style=style)
+        return Task(ref.id, ref.cell, problem, INSTRUCTIONS[wording])

@@ -4,20 +4,42 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image, ImageOps
 
+T = TypeVar("T")
 MAX_PIXELS = 2**25
 """Largest picture, in pixels: 100 MB when unpacked. A few kilobytes can claim to be far more."""
+IMAGE_MARKER = "<image>"
+"""Where in a text a picture goes, as datasets and trainers write it."""
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
 class UnreadablePicture(Exception):
     """A picture that cannot be used; the text says why."""
+
+
+def laid_out(text: str, images: Sequence[T]) -> list[str | T]:
+    """A text and its pictures, in the order in which they are shown.
+
+    Each :data:`IMAGE_MARKER` in the text is the place of a picture if there are as many of them as pictures; otherwise
+    the pictures stand before the text, in which a marker means nothing.
+
+    Args:
+        text: The text.
+        images: Its pictures, or whatever stands for them.
+    """
+    parts = text.split(IMAGE_MARKER)
+    if not images or len(parts) - 1 != len(images):
+        return [*images, text]
+    shown: list[str | T] = [parts[0]] if parts[0] else []
+    for image, part in zip(images, parts[1:], strict=True):
+        shown += [image, part] if part else [image]
+    return shown
 
 
 def decode_picture(value: Any, folder: Path) -> Image.Image:
@@ -36,7 +58,7 @@ def decode_picture(value: Any, folder: Path) -> Image.Image:
     Raises:
         UnreadablePicture: If it is none of these, has more than :data:`MAX_PIXELS`, or cannot be decoded.
     """
-    content = _content(value, folder)
+    content = picture_bytes(value, folder)
     try:
         # Pillow warns of huge pictures before it refuses even larger ones; here both are the same refusal. What it
         # remarks about metadata does not matter.
@@ -60,7 +82,12 @@ def _opaque(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
 
 
-def _content(value: Any, folder: Path) -> bytes:
+def picture_bytes(value: Any, folder: Path) -> bytes:
+    """The bytes of a picture file, as :func:`decode_picture` takes it.
+
+    Raises:
+        UnreadablePicture: If there are none.
+    """
     if isinstance(value, Mapping):
         value = value.get("path") if value.get("bytes") is None else value["bytes"]
     if isinstance(value, bytes):

@@ -1,0 +1,35 @@
+"""How the weights below an adapter are held, which decides what it is merged into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """The form of frozen weights.
+
+    Attributes:
+        dtype: Their type of numbers, ``float32`` or ``bfloat16``; quantised ones are quantised from it.
+        four_bit: The linear layers of the language model are held in NF4.
+        double_quant: Its scales are quantised too.
+    """
+
+    dtype: str = "float32"
+    four_bit: bool = False
+    double_quant: bool = False
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The type of numbers."""
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.dtype]
+
+
+def set_types(model: Any, frozen: torch.dtype, learning: torch.dtype = torch.float32) -> None:
+    """Casts parameters: those that learn, and those that do not. Quantised ones stay as they are."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(learning if parameter.requires_grad else frozen)

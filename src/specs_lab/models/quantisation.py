@@ -1,0 +1,63 @@
+"""Linear layers in four bits: bitsandbytes' NF4, on GPUs and CPUs.
+
+Weights are quantised on the CPU whatever the device, so that an adapter that was trained on a GPU is merged into the
+very weights that it was trained on. bitsandbytes is slow to import; only who quantises imports it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+BLOCK = 64
+"""Weights that share a scale."""
+
+
+def quantise(model: nn.Module, *, double_quant: bool, compute_dtype: torch.dtype) -> None:
+    """Replaces the linear layers of a model, which must be on the CPU, by four-bit ones that do not learn."""
+    for parent, name, linear in _linears(model):
+        setattr(parent, name, _four_bit(linear, double_quant, compute_dtype))
+
+
+def round_trip(model: nn.Module, *, double_quant: bool) -> None:
+    """Gives the linear layers of a model the weights that :func:`quantise` would; types of numbers stay."""
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    for _, _, linear in _linears(model):
+        packed, state = quantize_4bit(
+            linear.weight.data.contiguous(), blocksize=BLOCK, compress_statistics=double_quant, quant_type="nf4"
+        )
+        linear.weight.data = dequantize_4bit(packed, state).to(linear.weight.dtype)
+
+
+def _linears(model: nn.Module) -> list[tuple[nn.Module, str, nn.Linear]]:
+    """(parent, name in it, layer) of the linear layers; none has a subclass's tricks."""
+    return [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if type(child) is nn.Linear
+    ]
+
+
+def _four_bit(linear: nn.Linear, double_quant: bool, compute_dtype: torch.dtype) -> nn.Module:
+    from bitsandbytes.nn import Linear4bit, Params4bit
+
+    with torch.device("meta"):  # its own weights are not needed
+        made: Any = Linear4bit(linear.in_features, linear.out_features, bias=False, compute_dtype=compute_dtype)
+    # bitsandbytes would repack weights in evaluation mode on CPUs with AVX512-BF16, and then compute in bfloat16:
+    # samples would come from another policy than the one that is trained.
+    made.support_avx512bf16_for_cpu = False
+    made.weight = Params4bit(
+        linear.weight.data.contiguous(),
+        requires_grad=False,
+        blocksize=BLOCK,
+        compress_statistics=double_quant,
+        quant_type="nf4",
+        module=made,
+    ).to("cpu")
+    if linear.bias is not None:
+        made.bias = nn.Parameter(linear.bias.data, requires_grad=False)
+    return made.train(linear.training)

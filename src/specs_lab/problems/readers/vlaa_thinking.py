@@ -1,0 +1,33 @@
+"""VLAA-Thinking (arXiv 2504.11468): JSON with id, image (a path), question, gt (text or number), caption, ds_answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from specs_lab.problems.readers.base import READERS, Place, pictures_of, problem, stated, text_of
+from specs_lab.problems.rows import ProblemRow
+
+_PICTURES = "images"
+
+
+@READERS.register("vlaa_thinking")
+def read(row: Mapping[str, Any], place: Place) -> ProblemRow:
+    """Reads a row; its family is the dataset that its picture comes from: the first folder of the path."""
+    return problem(
+        place,
+        id=text_of(row, "id") or str(place.number),
+        question=text_of(row, "question"),
+        answer=stated(text_of(row, "gt")),
+        images=pictures_of(row.get("image")),
+        family=_source(row.get("image")),
+        about={name: text for name in ("caption",) if (text := text_of(row, name))},
+    )
+
+
+def _source(image: Any) -> str:
+    if not isinstance(image, str):
+        return ""
+    folders = [part for part in PurePosixPath(image).parts[:-1] if part != _PICTURES]
+    return folders[0] if folders else ""

@@ -19,8 +19,11 @@ import torch
 from benchmarks.cases import Case
 from benchmarks.data import examples, reward
 from benchmarks.our_side import OPTIMISER, as_task
-from specs_lab.core.options import discover_options
 from specs_lab.models.adapters.base import Adapter
+from specs_lab.models.adapters.dora import DoraAdapter
+from specs_lab.models.adapters.full import FullAdapter
+from specs_lab.models.adapters.lora import LoraAdapter
+from specs_lab.models.adapters.qlora import QLoraAdapter
 from specs_lab.models.reference import make_reference
 from specs_lab.models.setup import ModelSetup
 from specs_lab.models.vlm import VLM, Row
@@ -41,6 +44,12 @@ from specs_lab.stages.coldstart import make_module
 
 METHODS = ("sft", "dpo", "hybrid", "grpo")
 ADAPTERS = ("full", "lora")
+_ADAPTERS: dict[str, type[Adapter]] = {
+    "full": FullAdapter,
+    "lora": LoraAdapter,
+    "dora": DoraAdapter,
+    "qlora": QLoraAdapter,
+}
 _OPTIONS = {"sft": SFTOptions, "dpo": DPOOptions, "hybrid": HybridOptions}
 
 
@@ -134,11 +143,6 @@ def measured(model: torch.nn.Module, device: str) -> Iterator[Peak]:
     peak.bytes = base + most
 
 
-def adapter_of(name: str) -> Adapter:
-    """The options of an adapter, as its YAML has them."""
-    return discover_options()["adapter", name]()
-
-
 def run(case: MemoryCase, folder: str | Path, device: str = "cpu", threads: int = 1) -> tuple[int, Estimate]:
     """Trains for some steps; returns the peak in bytes and the estimate.
 
@@ -153,7 +157,7 @@ def run(case: MemoryCase, folder: str | Path, device: str = "cpu", threads: int 
         freeze_vision=not case.train_vision,
         freeze_projector=not case.train_vision,
     )
-    adapter = adapter_of(case.adapter)
+    adapter = _ADAPTERS[case.adapter]()
     vlm = VLM.load(folder, setup=setup)
     shape = shape_of(vlm.core.config.to_dict(), {n: tuple(p.shape) for n, p in vlm.core.named_parameters()})
     adapter.attach(vlm, 0)
@@ -208,8 +212,8 @@ def estimated(
 ) -> Estimate:
     """The preflight's estimate of a case."""
     lora = None
-    if not adapter.trains_all:
-        lora = AdapterSize(rank=adapter.rank, dora=adapter.decomposes, four_bit=case.adapter == "qlora")  # type: ignore[attr-defined]
+    if isinstance(adapter, LoraAdapter):
+        lora = AdapterSize(rank=adapter.rank, dora=adapter.decomposes, four_bit=isinstance(adapter, QLoraAdapter))
     setup = Setup(
         device=device,
         half=case.half,

@@ -1,7 +1,6 @@
 """Runs a study, or by ``-m`` a sweep of studies: ``python -m specs_lab.run``, installed as ``specs-lab``.
 
-``specs-lab claim``, ``specs-lab doctor`` and ``specs-lab report`` are :mod:`specs_lab.claim`, :mod:`specs_lab.doctor`
-and :mod:`specs_lab.report`.
+Other commands, such as ``specs-lab doctor`` and ``specs-lab report``, are in :data:`COMMANDS`.
 """
 
 from __future__ import annotations
@@ -57,8 +56,16 @@ def _run(cfg: DictConfig) -> None:
     report(folder, [folder])
 
 
-COMMANDS = ("claim", "doctor", "report")
-"""Other commands, each a module of this package; anything else on the command line is Hydra's."""
+COMMANDS = {
+    "claim": "specs_lab.claim",
+    "doctor": "specs_lab.doctor",
+    "export": "specs_lab.export",
+    "import": "specs_lab.import_data",
+    "inspect": "specs_lab.inspect_problems",
+    "report": "specs_lab.report",
+    "rescore": "specs_lab.rescore",
+}
+"""Other commands, each by the module whose ``main`` it is; anything else on the command line is Hydra's."""
 
 
 def main() -> None:
@@ -67,7 +74,7 @@ def main() -> None:
     Exit codes: 0 fine, 1 a stage or a job failed, 2 wrong input, 130 interrupted.
     """
     if sys.argv[1:2] and sys.argv[1] in COMMANDS:
-        import_module(f"specs_lab.{sys.argv[1]}").main(sys.argv[2:])
+        import_module(COMMANDS[sys.argv[1]]).main(sys.argv[2:])
         return
     exit_on_sigterm()
     for library in ("HF_HUB", "HF_DATASETS"):  # the terminal belongs to the progress view

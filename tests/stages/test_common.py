@@ -5,18 +5,21 @@ from types import SimpleNamespace
 import pytest
 
 from specs_lab.stages.common import load_model
+from specs_lab.stages.store import Store
 from specs_lab.training.options.trainer import TrainerOptions
 
 
 @pytest.fixture
 def load(toy_vlm, tmp_path):
     toy_vlm.save(tmp_path / "model")
+    toy_vlm.setup.write(tmp_path)
     messages = []
 
     def run(**options):
         context = SimpleNamespace(
             options={"trainer": TrainerOptions(**options)},
             inputs={"model": tmp_path},
+            store=Store(tmp_path),
             name="final",
             progress=SimpleNamespace(message=messages.append),
         )

@@ -40,6 +40,7 @@ def run(tmp_path_factory):
         context = SimpleNamespace(
             options={
                 "exploration": SampledSuite(**{**SUITE, **options}),
+                "suite": CellsSuite(cells=["id", "ood"]),
                 "trainer": TrainerOptions(sample_batch_size=sample_batch_size),
                 "judge": NoJudge(),
                 "problems": PROBLEMS,

@@ -35,6 +35,17 @@ def study_of(cfg: DictConfig) -> Study:
     return Study.of(nodes)
 
 
+def option_of(cfg: DictConfig, name: str) -> Any:
+    """The options of one node of a composed configuration.
+
+    Raises:
+        UserError: With everything that is wrong with its values.
+    """
+    faults, value = _read_node(cfg, name)
+    raise_faults(faults)
+    return value
+
+
 def value_faults(cfg: DictConfig) -> list[Fault]:
     """Everything that is wrong with the values of a composed configuration, or does not fit together in it."""
     nodes, faults = _read_nodes(cfg)

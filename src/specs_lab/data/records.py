@@ -1,7 +1,11 @@
 """Training pairs on disk: one parquet file in the conversational form that TRL's trainers take, with pictures inside.
 
-A row holds ``images`` (a list), ``prompt``, ``chosen`` and ``rejected`` (lists of messages;
-``rejected`` is null where there is no such side) and what is known about the pair, a column each.
+A row holds ``images`` (a list), ``prompt``, ``chosen`` and ``rejected`` (lists of messages; ``rejected`` is null where
+there is no such side) and what is known about the pair, a column each. ``completion`` is ``chosen`` once more: TRL's
+SFTTrainer asks for that name, its DPOTrainer for the other, and each leaves alone what it does not know.
+
+TRL puts pictures before a text that is a string. Where some prompt of a file has a picture elsewhere, all its prompts
+are written as parts (``{"type": "text", "text": ...}`` and ``{"type": "image"}``), whose order TRL keeps.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
+
+from specs_lab.core.pictures import IMAGE_MARKER, laid_out
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -64,17 +70,26 @@ _FLAGS = ("supplemented", "chosen_format", "chosen_correct", "rejected_format", 
 
 
 @cache
-def pair_features() -> Features:
-    """The columns of a file of pairs, as `datasets` knows them."""
+def pair_features(*, parts: bool = False) -> Features:
+    """The columns of a file of pairs, as `datasets` knows them.
+
+    Args:
+        parts: Whether prompts are written as parts, not as strings.
+    """
     from datasets import Features, Image, List, Value  # slow to import, and options are imported by every command
 
-    messages = List({"role": Value("string"), "content": Value("string")})
+    def messages(content: Any) -> Any:
+        return List({"role": Value("string"), "content": content})
+
+    text = messages(Value("string"))
+    part = List({"type": Value("string"), "text": Value("string")})
     return Features(
         {
             "images": List(Image()),
-            "prompt": messages,
-            "chosen": messages,
-            "rejected": messages,
+            "prompt": messages(part) if parts else text,
+            "chosen": text,
+            "rejected": text,
+            "completion": text,
             **{name: Value("string") for name in _TEXTS},
             **{name: Value("bool") for name in _FLAGS},
         }
@@ -85,7 +100,8 @@ def write_pairs(path: Path, pairs: Sequence[PairRecord]) -> None:
     """Writes pairs to a parquet file."""
     from datasets import Dataset
 
-    rows, features = [_row(pair) for pair in pairs], pair_features()
+    parts = any(_in_front(pair) is None for pair in pairs)
+    rows, features = [_row(pair, parts) for pair in pairs], pair_features(parts=parts)
     columns = {name: [row[name] for row in rows] for name in features}
     Dataset.from_dict(columns, features=features).to_parquet(path)
 
@@ -100,19 +116,36 @@ def read_pairs(path: Path) -> list[PairRecord]:
     return [_record(row) for row in rows]
 
 
-def _row(pair: PairRecord) -> dict[str, Any]:
+def _in_front(pair: PairRecord) -> str | None:
+    """The prompt's text if all its pictures stand before it, else None."""
+    shown = laid_out(pair.prompt, pair.images)
+    *images, last = shown if isinstance(shown[-1], str) else [*shown, ""]
+    return None if any(isinstance(one, str) for one in images) else str(last)
+
+
+def _row(pair: PairRecord, parts: bool) -> dict[str, Any]:
+    prompt = _parts(pair) if parts else _in_front(pair)
+    chosen = _messages("assistant", pair.chosen)
     return {
         "images": [{"bytes": png_bytes(image), "path": None} for image in pair.images],
-        "prompt": _messages("user", pair.prompt),
-        "chosen": _messages("assistant", pair.chosen),
+        "prompt": _messages("user", prompt),
+        "chosen": chosen,
         "rejected": None if pair.rejected is None else _messages("assistant", pair.rejected),
+        "completion": chosen,
         **{name: getattr(pair, name) for name in (*_TEXTS, *_FLAGS)},
     }
 
 
+def _parts(pair: PairRecord) -> list[dict[str, Any]]:
+    return [
+        {"type": "text", "text": one} if isinstance(one, str) else {"type": "image", "text": None}
+        for one in laid_out(pair.prompt, pair.images)
+    ]
+
+
 def _record(row: Mapping[str, Any]) -> PairRecord:
     return PairRecord(
-        prompt=row["prompt"][0]["content"],
+        prompt=_text(row["prompt"][0]["content"]),
         chosen=row["chosen"][0]["content"],
         rejected=None if row["rejected"] is None else row["rejected"][0]["content"],
         images=tuple(image.convert("RGB") for image in row["images"]),
@@ -120,8 +153,19 @@ def _record(row: Mapping[str, Any]) -> PairRecord:
     )
 
 
-def _messages(role: str, text: str) -> list[dict[str, str]]:
-    return [{"role": role, "content": text}]
+def _text(content: str | Sequence[Mapping[str, Any]]) -> str:
+    """A prompt with marks where its pictures go; without any if all stand in front."""
+    if isinstance(content, str):
+        return content
+    kinds = [part["type"] for part in content]
+    pictures = kinds.count("image")
+    in_front = kinds[:pictures] == ["image"] * pictures
+    shown = content[pictures:] if in_front else content
+    return "".join(IMAGE_MARKER if part["type"] == "image" else part["text"] for part in shown)
+
+
+def _messages(role: str, content: Any) -> list[dict[str, Any]]:
+    return [{"role": role, "content": content}]
 
 
 def png_bytes(image: Image.Image) -> bytes:

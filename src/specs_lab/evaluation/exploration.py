@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from specs_lab.evaluation.suites.base import held_out
+from specs_lab.evaluation.suites.base import Suite, held_out
 from specs_lab.evaluation.suites.sampled import SampledSuite
 from specs_lab.metrics.exploration import Answered
 from specs_lab.models.micro_batches import micro_batches
@@ -37,12 +37,21 @@ class Explored:
     scores: Sequence[Score]
 
 
+def _tasks(suite: SampledSuite, problems: ProblemSource, measured: Suite | None) -> list[Task]:
+    """The first tasks of each cell, of the problems or of what is measured otherwise."""
+    own = [cell for cell in suite.cells if measured is not None and cell in measured.own_cells]
+    others = held_out(problems, [cell for cell in suite.cells if cell not in own], suite.n)
+    found = measured.tasks(problems) if measured is not None and own else []
+    return others + [task for cell in own for task in [one for one in found if one.cell == cell][: suite.n]]
+
+
 class Explorer:
     """Samples many responses to each problem of a suite.
 
     Args:
         suite: The settings.
         problems: Where the problems come from.
+        measured: Whose own cells, such as a benchmark's, can be named too.
         batch_size: Responses decoded side by side.
         micro_batch_tokens: Most tokens in a pass that looks at distributions.
         score: Scores responses.
@@ -59,8 +68,9 @@ class Explorer:
         batch_size: int,
         micro_batch_tokens: int,
         score: Assessor,
+        measured: Suite | None = None,
     ) -> None:
-        self.tasks = held_out(problems, suite.cells, suite.n)
+        self.tasks = _tasks(suite, problems, measured)
         self._suite = suite
         self._sampling = Sampling(temperature=suite.temperature, max_new_tokens=suite.max_new_tokens, top_p=suite.top_p)
         self._batch_size = batch_size

@@ -19,7 +19,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from specs_lab.core.errors import Fault, UserError, suggest
+from specs_lab.core.errors import Fault, UserError, raise_faults, suggest
 from specs_lab.models.adapters.lora import LANGUAGE, LoraAdapter
 from specs_lab.models.holding import Holding, set_types
 from specs_lab.models.quantisation import quantise, round_trip
@@ -77,36 +77,20 @@ def target_pattern(vlm: VLM, targets: Sequence[str], *, include_vision: bool = F
         UserError: If a name is none of a linear layer there, or the vision tower is asked for and frozen.
     """
     faults = []
-    places = [_name_of(vlm.core, vlm.family.text_model)]
-    if include_vision:
-        places += [f"model.{name}" for name in vlm.family.tower_names]
-        if vlm.setup.freeze_vision:
-            what = "the vision tower is to have adapters, and the model's options freeze it"
-            faults.append(Fault("adapter.include_vision", what, "set model.freeze_vision=false"))
-    projectors = tuple(f"model.{name}." for name in vlm.family.projector_names)
-    wanted = None if list(targets) == [LANGUAGE] else set(targets)
-    patterns, known = [], set()
-    for place in places:
-        inside = {
-            name.rpartition(".")[2]
-            for name, part in vlm.core.named_modules()
-            if type(part) is nn.Linear and name.startswith(f"{place}.") and not name.startswith(projectors)
-        }
-        known |= inside
-        if leaves := sorted(inside if wanted is None else wanted & inside):
-            besides = "|".join(map(re.escape, projectors))
-            patterns.append(rf"(?!{besides}){re.escape(place)}\.(?:.*\.)?(?:{'|'.join(map(re.escape, leaves))})")
-    faults += [
-        Fault("adapter.targets", f"there is no linear layer '{name}' where adapters may be", suggest(name, known))
-        for name in sorted((wanted or set()) - known)
-    ]
-    if faults:
-        raise UserError(faults)
-    return "|".join(patterns)
-
-
-def _name_of(core: Any, wanted: nn.Module) -> str:
-    return next(name for name, module in core.named_modules() if module is wanted)
+    if include_vision and vlm.setup.freeze_vision:
+        what = "the vision tower is to have adapters, and the model's options freeze it"
+        faults.append(Fault("adapter.include_vision", what, "set model.freeze_vision=false"))
+    pattern = vlm.family.lora_targets(tower=include_vision)
+    if list(targets) != [LANGUAGE]:
+        known = {name.rpartition(".")[2] for name, _ in vlm.core.named_modules() if re.fullmatch(pattern, name)}
+        faults += [
+            Fault("adapter.targets", f"there is no linear layer '{name}' where adapters may be", suggest(name, known))
+            for name in targets
+            if name not in known
+        ]
+        pattern = rf"(?=(?:{pattern})$)(?:.*\.)?(?:{'|'.join(map(re.escape, sorted(targets)))})"
+    raise_faults(faults)
+    return pattern
 
 
 # -- files -------------------------------------------------------------------------------------------------------------

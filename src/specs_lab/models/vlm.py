@@ -11,23 +11,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText
 
-from specs_lab.core.pictures import laid_out
 from specs_lab.models.attention import BRANCH_ATTENTION, AttentionPlan, BranchPlan, no_mask
+from specs_lab.models.encoding import encode_prompts
 from specs_lab.models.families import family_of
 from specs_lab.models.features import FeatureCache, Features
 from specs_lab.models.packing import pack
-from specs_lab.models.processing import IMAGE_TOKEN, needs_no_resizing, patchify
+from specs_lab.models.processing import load_processor, save_processor
 from specs_lab.models.prompts import Prompt, Row
 from specs_lab.models.setup import ModelSetup
 from specs_lab.objectives.logprobs import (
@@ -37,8 +36,6 @@ from specs_lab.objectives.logprobs import (
     statistics_of_logits,
     token_statistics,
 )
-
-_VISION_SPECIALS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>")
 
 
 class VLM(torch.nn.Module):
@@ -75,12 +72,13 @@ class VLM(torch.nn.Module):
         self.model = model
         self.processor = processor
         self.tokenizer = processor.tokenizer
-        self.end_id: int = self.tokenizer.eos_token_id
-        self.pad_id: int = self.tokenizer.pad_token_id
         self.family = family_of(self.core)
+        self.family.agree_with(processor)
+        self.end_id: int = self.family.end_id(self.tokenizer)
+        self.pad_id: int = self.tokenizer.pad_token_id
         self.image_id: int = self.family.image_id
         self.end_ids = self._find_end_ids()
-        self.never_sampled = self._find_vision_ids()
+        self.never_sampled = self.family.vision_ids(self.tokenizer)
         self.why_plain: str | None = self.family.why_plain() if share_prompts else "it was asked for"
         if self.shares_prompts:
             self.core.config.get_text_config()._attn_implementation = BRANCH_ATTENTION
@@ -96,11 +94,6 @@ class VLM(torch.nn.Module):
         configured = getattr(getattr(self.core, "generation_config", None), "eos_token_id", None)
         several = configured if isinstance(configured, list) else [configured] if configured is not None else []
         return sorted({self.end_id, *several})
-
-    def _find_vision_ids(self) -> list[int]:
-        unknown = getattr(self.tokenizer, "unk_token_id", None)
-        named = (self.tokenizer.convert_tokens_to_ids(token) for token in _VISION_SPECIALS)
-        return sorted({self.image_id, *(i for i in named if i is not None and i != unknown)})
 
     def _freeze(self) -> None:
         """Freezes what the setup says.
@@ -126,14 +119,13 @@ class VLM(torch.nn.Module):
         model = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=setup.torch_dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
         )
-        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         model.eval()
-        return cls(model, processor, setup=setup, **options)
+        return cls(model, load_processor(folder, setup), setup=setup, **options)
 
     def save(self, folder: str | Path) -> None:
         """Writes a plain Hugging Face folder; of a model with an adapter, the adapter alone."""
         self.model.save_pretrained(folder, safe_serialization=True)
-        self.processor.save_pretrained(folder)
+        save_processor(self.processor, folder)
 
     @property
     def core(self) -> Any:
@@ -178,6 +170,12 @@ class VLM(torch.nn.Module):
         finally:
             self.model.train(training)
 
+    def computing(self) -> AbstractContextManager[Any]:
+        """Forward passes in the setup's type of numbers, whatever the type of the weights; nothing for float32."""
+        if self.setup.torch_dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.setup.torch_dtype)
+
     # -- inputs ------------------------------------------------------------------------------------------------------
 
     def encode_prompts(
@@ -193,50 +191,7 @@ class VLM(torch.nn.Module):
         Raises:
             ValueError: If a prompt's placeholders and picture features differ in number.
         """
-        if not texts:
-            return []
-        pixels = iter(self._pixels([image for some in images for image in some]))
-        merge = self.processor.image_processor.merge_size**2
-        visions: list[dict[str, Tensor]] = []
-        rendered = []
-        for text, some in zip(texts, images, strict=True):
-            made = [next(pixels) for _ in some]
-            visions.append(_joined(made))
-            head, *tail = self._render(text, some).split(IMAGE_TOKEN)
-            sizes = [int(grid.prod()) // merge for _, grid in made]
-            rest = zip(tail, sizes, strict=len(tail) == len(sizes))  # too many or too few are told below
-            rendered.append(head + "".join(IMAGE_TOKEN * size + part for part, size in rest))
-        encodings = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
-        prompts = []
-        for ids, vision, key in zip(encodings, visions, keys, strict=True):
-            token_ids = torch.tensor(ids)
-            placeholders = int((token_ids == self.image_id).sum())
-            features = int(vision["image_grid_thw"].prod(-1).sum()) // merge if vision else 0
-            if placeholders != features:
-                raise ValueError(f"prompt {key}: {placeholders} image placeholders for {features} picture features")
-            prompts.append(Prompt(token_ids, self.family.positions(token_ids, vision), vision, key))
-        return prompts
-
-    def _render(self, text: str, images: Sequence[Image.Image]) -> str:
-        content = [
-            {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
-            for part in laid_out(text, images)
-        ]
-        return self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
-
-    def _pixels(self, images: Sequence[Image.Image]) -> list[tuple[Tensor, Tensor]]:
-        """(pixel values, grid) of each picture."""
-        if not images:
-            return []
-        processor = self.processor.image_processor
-        sizes = {image.size for image in images}
-        if len(sizes) == 1 and needs_no_resizing(next(iter(sizes)), processor):
-            values, grids = patchify(np.stack([np.asarray(image) for image in images]), processor)
-            return list(zip(torch.from_numpy(values), torch.from_numpy(grids), strict=True))
-        each = [processor(images=[image], return_tensors="pt") for image in images]
-        return [(e["pixel_values"], e["image_grid_thw"][0]) for e in each]
+        return encode_prompts(self.processor, self.family, texts, images, keys)
 
     def encode_completions(self, texts: Sequence[str], *, ended: bool = True) -> list[tuple[int, ...]]:
         """Token ids of completions; the end token is appended when they ``ended``."""
@@ -264,7 +219,7 @@ class VLM(torch.nn.Module):
         if fresh:
             with_gradients = torch.is_grad_enabled() and not self.vision_frozen
             # What is kept may be trained on later, which tensors made in inference mode cannot be.
-            with torch.inference_mode(False), torch.set_grad_enabled(with_gradients):
+            with torch.inference_mode(False), torch.set_grad_enabled(with_gradients), self.computing():
                 made.update(zip(fresh, self.family.features(list(fresh.values())), strict=True))
                 for key in fresh if self.vision_frozen else ():
                     self.features.put(key, made[key])
@@ -315,14 +270,15 @@ class VLM(torch.nn.Module):
             embeddings = embeddings.masked_scatter(places[..., None], pictures)
             more = self.family.picture_inputs(features, places)
         text_model, before = self.family.text_model, plan.calls
-        output = text_model(
-            inputs_embeds=embeddings,
-            position_ids=self.family.lay_out_positions(position_ids.to(self.device)),
-            attention_mask=no_mask(self.device),
-            attention_plan=plan,
-            use_cache=False,
-            **more,
-        )
+        with self.computing():
+            output = text_model(
+                inputs_embeds=embeddings,
+                position_ids=self.family.lay_out_positions(position_ids.to(self.device)),
+                attention_mask=no_mask(self.device),
+                attention_plan=plan,
+                use_cache=False,
+                **more,
+            )
         if plan.calls - before != len(text_model.layers):
             raise RuntimeError(
                 f"{plan.calls - before} of {len(text_model.layers)} layers used the attention plan: the model's "
@@ -352,13 +308,14 @@ class VLM(torch.nn.Module):
         attention_mask = pad_sequence([torch.ones_like(row) for row in ids], batch_first=True)
         inputs = self.family.plain_inputs([row.prompt for row in rows], token_ids)
         first = min(len(row.prompt.token_ids) for row in rows) - 1
-        logits = self.core(
-            input_ids=token_ids.to(self.device),
-            attention_mask=attention_mask.to(self.device),
-            use_cache=False,
-            logits_to_keep=token_ids.shape[1] - first,
-            **{name: value.to(self.device) for name, value in inputs.items()},
-        ).logits[:, first - token_ids.shape[1] :]  # some models ignore `logits_to_keep`
+        with self.computing():
+            logits = self.core(
+                input_ids=token_ids.to(self.device),
+                attention_mask=attention_mask.to(self.device),
+                use_cache=False,
+                logits_to_keep=token_ids.shape[1] - first,
+                **{name: value.to(self.device) for name, value in inputs.items()},
+            ).logits[:, first - token_ids.shape[1] :]  # some models ignore `logits_to_keep`
         starts = [len(row.prompt.token_ids) - 1 - first for row in rows]
         parts = zip(logits, starts, rows, strict=True)
         return torch.cat([line[start : start + len(row.completion)] for line, start, row in parts])
@@ -377,7 +334,8 @@ class VLM(torch.nn.Module):
 
     def logits(self, states: Tensor) -> Tensor:
         """Next-token logits, (N, V), of hidden states; in float32 where the model computes in halves."""
-        logits = self.core.get_output_embeddings()(states)
+        with self.computing():
+            logits = self.core.get_output_embeddings()(states)
         return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
     def logprobs(self, rows: Sequence[Row], *, temperature: float = 1.0, spread: bool = False) -> TokenLogprobs:
@@ -396,8 +354,10 @@ class VLM(torch.nn.Module):
         targets = torch.tensor([token for row in rows for token in row.completion], dtype=torch.long).to(self.device)
         if not self.shares_prompts:
             return statistics_of_logits(self._plain_logits(rows), targets, temperature=temperature, spread=spread)
-        states = self.completion_states(rows)
-        return token_statistics(states, self.output_weight, targets, temperature=temperature, spread=spread)
+        states, weight = self.completion_states(rows), self.output_weight
+        if self.setup.torch_dtype != torch.float32:  # by hand: the backward pass makes logits again, without autocast
+            states, weight = states.to(self.setup.torch_dtype), weight.to(self.setup.torch_dtype)
+        return token_statistics(states, weight, targets, temperature=temperature, spread=spread)
 
     def checkpoint_activations(self) -> None:
         """Keeps one activation a layer and makes the others again in the backward pass."""
@@ -406,11 +366,3 @@ class VLM(torch.nn.Module):
             self.core.activation_checkpointing_enable(activation_checkpointing_kwargs=how)
         else:
             self.core.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how)
-
-
-def _joined(pictures: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    """The vision inputs of a prompt, from (pixel values, grid) of each of its pictures."""
-    if not pictures:
-        return {}
-    values, grids = zip(*pictures, strict=True)
-    return {"pixel_values": torch.cat(values), "image_grid_thw": torch.stack(grids)}

@@ -266,15 +266,20 @@ def _of_pass(shape: ModelShape, setup: Setup, load: Pass, trained: int) -> dict[
     logits, of_head = _logits(shape, setup, load)
     gradients = FLOAT * trained
     workspace = _backward_workspace(text, setup, load.tokens)
+    # The embedding table's gradient is as large as the table; tied, it is there beside that of the output layer.
+    of_table = FLOAT * shape.vocabulary * text.hidden if setup.adapter is None and shape.tied else 0
+    one_layer = activations // max(1, text.count)
     if load.alone:
         # Gradients come as activations go: the backward pass begins with all of one and ends with all of the other.
         first = activations + of_head + max(logits, workspace)
-        last = gradients + workspace + activations // max(1, text.count)
-        activations, gradients = (activations, of_head) if first > last else (activations // max(1, text.count), gradients)
-        extra = max(logits, workspace) if first > last else workspace
+        last = gradients + max(of_table, workspace + one_layer)
+        if first < last:
+            activations, extra = min(one_layer, activations), last - gradients - one_layer
+        else:
+            gradients, extra = of_head, max(logits, workspace)
     else:
         extra = max(logits, workspace) + of_head
-    parts = {"activations": activations, "gradients": gradients, "logits and workspace": extra}
+    parts = {"activations": activations, "gradients": gradients, "logits and workspace": max(0, extra)}
     if setup.half and setup.adapter is None:
         parts["half-precision copies of weights"] = 2 * trained
     return parts
@@ -292,14 +297,27 @@ def text_activations(text: Layers, heads: int, setup: Setup, load: Pass) -> int:
 def _layer_activations(text: Layers, heads: int, setup: Setup, load: Pass) -> int:
     tokens, b, adapter = load.tokens, setup.element, setup.adapter
     full = adapter is None
-    # Both norms: what comes in, what is normalised (for the gradient of the scale) and what comes out.
-    norms = 2 * text.hidden * (FLOAT + (FLOAT if full else 0) + b)
+    # Both norms, always in float32: what comes in, and what is normalised if a scale learns; then what comes out, of
+    # which autocast makes a copy for each matrix that reads it.
+    copies = 5 if text.gated else 4
+    norms = 2 * text.hidden * (FLOAT + FLOAT * full) + b * text.hidden * (copies if setup.half else 2)
     attention = b * (2 * text.query + 2 * text.key + (text.query + text.key if text.query_norm else 0))
     attention += FLOAT * heads + 2 * b * (text.query // max(1, heads))
-    widths = 4 if text.gated else 2
-    feed_forward = b * widths * text.feed_forward
-    factors = b * adapter.rank * (7 if text.gated else 6) if adapter is not None else 0
-    return tokens * (norms + attention + feed_forward + factors) + _branch_activations(text, heads, setup, load)
+    feed_forward = b * (4 if text.gated else 2) * text.feed_forward
+    of_adapter = 0 if adapter is None else _adapter_activations(text, adapter, setup)
+    return tokens * (norms + attention + feed_forward + of_adapter) + _branch_activations(text, heads, setup, load)
+
+
+def _adapter_activations(text: Layers, adapter: Adapter, setup: Setup) -> int:
+    """Bytes a token and layer: between the factors, and with DoRA both products, which magnitudes scale."""
+    ups = 2 if text.gated else 1
+    between = (5 + ups) * adapter.rank * setup.element
+    if setup.half:  # PEFT casts what comes in to float32, autocast casts it back
+        between += setup.element * (text.hidden + text.query + text.feed_forward)
+    if not adapter.dora:
+        return between
+    products = 2 * text.query + 2 * text.key + ups * text.feed_forward + text.hidden - text.query + text.hidden
+    return between + 2 * FLOAT * products
 
 
 def _branch_activations(text: Layers, heads: int, setup: Setup, load: Pass) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-FormatName = Literal["think_answer", "steps_final"]
+FormatName = Literal["think_answer", "steps_final", "think_boxed"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,20 @@ class Instruction:
         return f"{question} {self.text}" if self.text else question
 
 
+_R1 = (
+    "First think about the reasoning process as an internal monologue, then give the final answer. "
+    "Write the reasoning process between <think> </think> tags and the answer between <answer> </answer> tags: "
+    "<think> reasoning process here </think> <answer> answer here </answer>"
+)
+_FIRST_THEN = (
+    "Look at the picture closely and solve the problem step by step. Everything you consider goes between <think> and "
+    "</think>; what you conclude, as briefly as it can be said, goes between <answer> and </answer>."
+)
+_BOXED = (
+    "First think about the reasoning process as an internal monologue, written between <think> </think> tags. "
+    "Then give the final answer inside \\boxed{}."
+)
+
 INSTRUCTIONS: dict[str, Instruction] = {
     item.name: item
     for item in (
@@ -39,6 +53,9 @@ INSTRUCTIONS: dict[str, Instruction] = {
         Instruction("template", "Format: <think> steps </think> <answer> result </answer>"),
         Instruction("in_words", "Show work between think tags and finish with answer tags."),
         Instruction("bare", ""),
+        Instruction("r1", _R1),
+        Instruction("r1_first_then", _FIRST_THEN),
+        Instruction("boxed", _BOXED, "think_boxed"),
         Instruction("alternative", "Use <steps> </steps> and <final> </final> tags.", "steps_final"),
     )
 }

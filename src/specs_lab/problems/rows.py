@@ -42,6 +42,7 @@ class ProblemRow:
         choices: The options' texts, A first.
         precision: See :func:`specs_lab.rewards.grader.grade`.
         unit: The answer's unit.
+        reasoning: A derivation that ends in the answer, where the dataset has one.
         family: What is like a family of problems: a subject, a category, a source.
         about: Whatever else is worth knowing, by name.
     """
@@ -54,6 +55,7 @@ class ProblemRow:
     choices: tuple[str, ...] = ()
     precision: float | None = None
     unit: str | None = None
+    reasoning: str = ""
     family: str = ""
     about: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""Shares the rows of a dataset out to our splits, so that no picture, and no question without one, is in two of them."""
+"""Shares rows of a dataset out to our splits, so that no picture, and no question without one, is in two of them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def shared_out(
     for group, table in zip(groups, tables, strict=True):
         split = chosen.setdefault((group, table), _choose(group, serves[table]))
         known = first.setdefault(group, split)
-        first[group] = min(known, split, key=SPLITS.index)
+        first[group] = known if SPLITS.index(known) <= SPLITS.index(split) else split
     assigned: list[Split | None] = []
     for group, table in zip(groups, tables, strict=True):
         split = chosen[group, table]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from PIL import Image
 
+from specs_lab.core.progress import Progress
 from specs_lab.core.seeding import python_rng
 from specs_lab.problems.base import Problem, Split
 from specs_lab.problems.instructions import Instruction
@@ -78,6 +80,7 @@ class TaskRef:
     bucket: str = ""
 
 
+@dataclass(kw_only=True)
 class ProblemSource(ABC):
     """Where problems come from; the base class of all options of the group ``problems``.
 
@@ -88,7 +91,7 @@ class ProblemSource(ABC):
         cells: The cells by name.
     """
 
-    cells: dict[str, Cell]
+    cells: dict[str, Cell] = field(default_factory=dict)
 
     @abstractmethod
     def draw_task(self, cell: str, split: Split, stream: str, index: int) -> Task:
@@ -108,6 +111,18 @@ class ProblemSource(ABC):
         Raises:
             ValueError: If it is no name of a task.
         """
+
+    def identity(self) -> Mapping[str, Any] | None:
+        """What names the problems' content for the keys of stages, beside the options; None: the options do."""
+        return None
+
+    def prepare(self, progress: Progress) -> None:
+        """Does what takes long before the first problem can be drawn, unless that has been done before.
+
+        Args:
+            progress: Where it is shown.
+        """
+        del progress
 
     def size(self, cell: str, split: Split) -> int | None:
         """How many different problems there are; None: as many as one likes."""

@@ -73,7 +73,7 @@ def generate_plain(
         eos_token_id=vlm.end_ids,
         pad_token_id=vlm.pad_id,
     )
-    with _generation_config(vlm.core, settings):
+    with _generation_config(vlm.core, settings), vlm.computing():
         vlm.core.generate(
             **{name: value.to(vlm.device) for name, value in inputs.items()},
             logits_processor=LogitsProcessorList([chooser]),

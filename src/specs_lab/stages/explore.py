@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from specs_lab.core.budget import Budget
 from specs_lab.evaluation.exploration import Explored, Explorer
+from specs_lab.evaluation.suites.base import Suite
 from specs_lab.evaluation.suites.sampled import SampledSuite
 from specs_lab.metrics.exploration import measures
-from specs_lab.rewards.tasks import assessor
 from specs_lab.stages.common import load_model, open_loggers
 from specs_lab.stages.context import StageContext
 from specs_lab.stages.scoring import judge_of, require_golds
@@ -28,6 +29,7 @@ def run(context: StageContext) -> None:
         UserError: If a gold answer cannot be used.
     """
     suite: SampledSuite = context.options["exploration"]
+    measured: Suite = context.options["suite"]
     trainer = context.options["trainer"]
     vlm = load_model(context, "model")
     explorer = Explorer(
@@ -35,9 +37,11 @@ def run(context: StageContext) -> None:
         context.options["problems"],
         batch_size=trainer.sample_batch_size,
         micro_batch_tokens=trainer.micro_batch_tokens,
-        score=assessor(judge_of(context)),
+        score=partial(measured.score, judge=judge_of(context)),
+        measured=measured,
     )
-    require_golds(context, explorer.tasks, len(explorer.tasks))
+    graded = measured.graded(explorer.tasks)
+    require_golds(context, graded, len(graded))
     explored: list[Explored] = []
     with context.progress.task(f"{context.name}: problems", len(explorer.tasks)) as advance:
         for part in explorer.explore(vlm):

@@ -88,13 +88,14 @@ def _cell_faults(
     cells = getattr(nodes.get(played.get("problems", "")), "cells", None)
     if cells is None:
         return
+    read = [nodes.get(node) for node in played.values()] if options is None else options.values()
+    own = {cell for option in read for cell in getattr(option, "own_cells", ())}  # of a suite, e.g. a benchmark
     for role, field_name in _CELL_LISTS.items():
         node, changed = played.get(role, ""), field_name in spec.changes.get(role, {})
         if changed and options is None:
             continue
         at = f"{where}.changes.{role}" if changed else node
         option = nodes.get(node) if options is None else options.get(role)
-        own = getattr(option, "own_cells", ())
         for cell in getattr(option, field_name, ()):
             if cell not in cells and cell not in own:
                 yield Fault(f"{at}.{field_name}", f"the problems have no cell '{cell}'", suggest(cell, cells))

@@ -126,9 +126,14 @@ def stage_key(
         "seed": seed,
         "stream": stream,
         "inputs": dict(inputs),
-        "code": fingerprint([*kind.code, *plugin_modules()]),
+        "code": fingerprint([*kind.code, *plugin_modules(), *_code_of(options)]),
     }
     return hashlib.sha256(json.dumps(_whole_as_int(parts), sort_keys=True).encode()).hexdigest()[:_KEY_LENGTH]
+
+
+def _code_of(options: Mapping[str, Any]) -> list[str]:
+    """Further code that results depend on because of the choice of an option, which names it by ``code``."""
+    return sorted({name for option in options.values() for name in getattr(option, "code", ())})
 
 
 def _key_options(option: Any) -> dict[str, Any]:

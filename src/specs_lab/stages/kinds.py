@@ -240,7 +240,7 @@ _ALL = (
         name="explore",
         makes="results",
         inputs={"model": "model"},
-        reads=("exploration", "judge", "problems"),
+        reads=("exploration", "suite", "judge", "problems"),
         code=(
             "specs_lab.stages.explore",
             "specs_lab.evaluation.exploration",

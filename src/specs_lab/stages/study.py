@@ -16,6 +16,7 @@ from typing import Any
 
 from specs_lab import __version__
 from specs_lab.core.progress import Progress
+from specs_lab.problems.tasks import ProblemSource
 from specs_lab.stages.context import JobInfo, StageContext, Study
 from specs_lab.stages.describing import describe
 from specs_lab.stages.graph import PlannedStage, plan
@@ -124,6 +125,9 @@ def _make(
     def build(folder: Path) -> None:
         for source in inputs.values():
             verify(source.folder)
+        for option in stage.options.values():
+            if isinstance(option, ProblemSource):
+                option.prepare(progress)
         run = resolve_name(kind.runner)  # imports what is slow to import
         run(
             StageContext(

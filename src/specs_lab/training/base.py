@@ -53,6 +53,7 @@ class TrainingModule(LightningModule):
         self.budget = Budget(parameters=vlm.forward_parameters)
         self.step_metrics: dict[str, float] = {}
         self.updates = 0
+        self._generators: dict[str, Tensor] = {}
 
     @abstractmethod
     def train_step(self, batch: Sequence[Any]) -> dict[str, float]:
@@ -60,6 +61,7 @@ class TrainingModule(LightningModule):
 
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> None:
         """Lightning's hook: one batch, one step."""
+        self._restore_generators()
         with self.budget.clock():
             self.step_metrics = self.train_step(batch)
         # Steps taken, as evaluations count them; Lightning itself would count from 0.
@@ -117,10 +119,16 @@ class TrainingModule(LightningModule):
             what = f"the checkpoint is of another model or adapter: {len(other)} weights differ, the first is {other[0]}"
             raise UserError([Fault("checkpoint", what, "resume with the options that it was made with")])
         self.load_progress_state(checkpoint["specs_lab"]["progress"])
-        generators = checkpoint["specs_lab"]["generators"]
-        torch.set_rng_state(generators["cpu"].cpu())
-        if "cuda" in generators and self.vlm.device.type == "cuda":
-            torch.cuda.set_rng_state(generators["cuda"].cpu(), self.vlm.device)
+        self._generators = checkpoint["specs_lab"]["generators"]
+
+    def _restore_generators(self) -> None:
+        """Done at the first step after loading: Lightning itself draws numbers before it."""
+        for kind, state in self._generators.items():
+            if kind == "cpu":
+                torch.set_rng_state(state.cpu())
+            elif self.vlm.device.type == "cuda":
+                torch.cuda.set_rng_state(state.cpu(), self.vlm.device)
+        self._generators = {}
 
     def _learning(self) -> set[str]:
         """Names, as in a state dict, of the weights that learn; tied ones have several."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -75,6 +77,19 @@ class ConsecutiveBatches(Sampler[list[int]]):
             yield list(range(step * self._batch_size, (step + 1) * self._batch_size))
 
 
+class AfterSteps(Sampler[list[int]]):
+    """The batches that are left after some steps; its length is that of all, as Lightning counts on from there."""
+
+    def __init__(self, batches: Sampler[list[int]], steps: int) -> None:
+        self._batches, self._steps = batches, steps
+
+    def __len__(self) -> int:
+        return len(self._batches)  # type: ignore[arg-type] # both samplers above have a length
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return islice(iter(self._batches), self._steps, None)
+
+
 class StepProgress(Callback):
     """Reports each step to the study's progress."""
 
@@ -99,6 +114,7 @@ def fit(
     ranks: int = 1,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Any] = (),
+    resume: Path | None = None,
     progress: Progress | None = None,
     name: str = "training",
 ) -> None:
@@ -112,17 +128,21 @@ def fit(
         ranks: Processes that train together, each of which calls this (DDP); every one is given the whole batch.
         callbacks: Lightning callbacks.
         loggers: Lightning loggers.
+        resume: A checkpoint that Lightning wrote after some steps of the same training; it goes on from there.
         progress: Where steps are shown; by default nowhere.
         name: What is shown.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     torch.set_num_threads(trainer.threads)
-    loader = DataLoader(data, batch_sampler=batches, collate_fn=list)
+    done = 0 if resume is None else torch.load(resume, map_location="cpu", weights_only=True)["global_step"]
+    loader = DataLoader(data, batch_sampler=AfterSteps(batches, done), collate_fn=list)
     steps = len(batches)  # type: ignore[arg-type] # both samplers above have a length
     module.vlm.model.train()  # Lightning leaves the mode as it finds it
     with (progress or Progress()).task(name, steps) as advance, warnings.catch_warnings():
         # Items are made in microseconds; loader processes would only cost memory.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # Which batches are left after a checkpoint is known here, not to the loader.
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
         # Lightning reads a name that newer releases of torch have deprecated.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         Trainer(
@@ -138,5 +158,5 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-        ).fit(module, loader)
+        ).fit(module, loader, ckpt_path=resume, weights_only=True)
     module.vlm.model.eval()

@@ -12,7 +12,7 @@ from string import ascii_uppercase
 from typing import Any, ClassVar
 
 from specs_lab.core.pictures import IMAGE_MARKER
-from specs_lab.evaluation.benchmarks.base import BENCHMARKS, Benchmark, Item, Scored, Summary, accuracies
+from specs_lab.evaluation.benchmarks.base import BENCHMARKS, Benchmark, Item, Parts, Scored, accuracy_parts
 from specs_lab.evaluation.benchmarks.cells import lettered, text_in
 from specs_lab.evaluation.benchmarks.conclusion import conclusion, last_box
 from specs_lab.evaluation.benchmarks.literals import NotLiteral, literal
@@ -146,6 +146,7 @@ class MMMU(Benchmark):
     """MMMU, splits ``dev`` and ``validation``; the answers of ``test`` are withheld, so its rows are broken."""
 
     name: ClassVar[str] = "mmmu"
+    uses_grader: ClassVar[bool] = False
 
     def read(self, row: Mapping[str, Any]) -> Item:
         """Reads a row: ``<image N>`` in question and options become marks, the pictures in the order of the marks.
@@ -199,14 +200,14 @@ class MMMU(Benchmark):
             right, "short_answer", shown or None, "states it" if right else "does not state it", float(right)
         )
 
-    def summary(self, scored: Scored) -> Summary:
+    def parts(self, scored: Scored) -> Parts:
         """Accuracy by subject and by discipline, each over its questions, as in the public evaluation."""
 
         def labels(item: Item) -> list[str]:
             subject = item.extra["subject"]
             return [f"subject/{subject}", f"discipline/{_DISCIPLINE_OF.get(subject, 'other')}"]
 
-        return dict(accuracies(scored, labels))
+        return accuracy_parts(scored, labels)
 
 
 def _texts(row: Mapping[str, Any], key: str, reason: str) -> tuple[str, ...]:

@@ -105,7 +105,8 @@ class WeMath(Benchmark):
         """As the public evaluation asks, without its template for the answer."""
         return (
             "Now, we require you to solve a multiple-choice math question. Please briefly describe your thought "
-            f"process and provide the final answer(option).\nQuestion: {item.row.question}\nOption: {item.extra['option']}"
+            "process and provide the final answer(option).\n"
+            f"Question: {item.row.question}\nOption: {item.extra['option']}"
         )
 
     def score(self, item: Item, response: str, judge: Judge | None) -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from specs_lab.core.options import Checks, option
 from specs_lab.evaluation.suites.base import Suite, held_out
@@ -46,6 +46,8 @@ class BenchmarkSuite(Suite):
         with_id: Whether the study's own problems are measured too.
         max_broken: Largest share of rows that may be unusable.
     """
+
+    code: ClassVar[tuple[str, ...]] = ("specs_lab.evaluation.benchmarks",)
 
     benchmark: str = "???"
     repo: str = ""
@@ -145,16 +147,16 @@ class BenchmarkSuite(Suite):
 
     def score(self, texts: Sequence[str], tasks: Sequence[Task], judge: Judge | None) -> Sequence[Score]:
         """Own problems as ever; rows of the benchmark by its own rules."""
+        from specs_lab.evaluation.benchmarks.judging import score_all
         from specs_lab.rewards.format import follows
 
-        benchmark = self.made()
         others = [index for index, task in enumerate(tasks) if task.cell != self.benchmark]
         graded = super().score([texts[i] for i in others], [tasks[i] for i in others], judge) if others else []
         found = dict(zip(others, graded, strict=True))
-        for index, (text, task) in enumerate(zip(texts, tasks, strict=True)):
-            if index not in found:
-                verdict = benchmark.score(_item(task), text, judge)
-                found[index] = score_of(verdict, follows(text, task.instruction.format))
+        own = [index for index in range(len(tasks)) if index not in found]
+        verdicts = score_all(self.made(), [_item(tasks[i]) for i in own], [texts[i] for i in own], judge)
+        for index, verdict in zip(own, verdicts, strict=True):
+            found[index] = score_of(verdict, follows(texts[index], tasks[index].instruction.format))
         return [found[index] for index in range(len(tasks))]
 
     def stored(self, task: Task) -> Mapping[str, Any]:

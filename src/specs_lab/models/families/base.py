@@ -105,9 +105,7 @@ class Family(ABC):
         if projector:
             wanted |= of_projector
         # The output layer of torch's own attention block is never called as a layer, so an adapter there does nothing.
-        bypassed = {
-            id(module.out_proj) for module in self.core.modules() if isinstance(module, nn.MultiheadAttention)
-        }
+        bypassed = {id(module.out_proj) for module in self.core.modules() if isinstance(module, nn.MultiheadAttention)}
         patterns = {
             r"\.".join(r"\d+" if part.isdigit() else re.escape(part) for part in name.split("."))
             for name, module in self.core.named_modules()
@@ -134,14 +132,15 @@ class Family(ABC):
         named = (tokenizer.convert_tokens_to_ids(token) for token in self.vision_tokens)
         return sorted({self.image_id, *(i for i in named if i is not None and i != unknown)})
 
-    def end_id(self, tokenizer: Any) -> int | None:
-        """Id of the token that ends an answer."""
+    def end_id(self, tokenizer: Any) -> Any:
+        """Id of the token that ends an answer; None if the tokenizer has no such token."""
         found = None if self.end_token is None else tokenizer.convert_tokens_to_ids(self.end_token)
-        known = found is not None and found != getattr(tokenizer, "unk_token_id", None)
-        return found if known else tokenizer.eos_token_id
+        is_known = found is not None and found != getattr(tokenizer, "unk_token_id", None)
+        return found if is_known else tokenizer.eos_token_id
 
     def agree_with(self, processor: Any) -> None:
-        """Takes over into the model's configuration what a pixel budget changed in the processor, where both have it."""
+        """Takes over into the model's configuration what a pixel budget changed in the processor, if both have it."""
+        del processor
 
     @abstractmethod
     def expected_features(self, vision: Mapping[str, Tensor]) -> int:

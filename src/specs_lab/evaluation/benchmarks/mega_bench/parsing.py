@@ -24,6 +24,7 @@ _PLAIN = re.compile(r"\bAnswer:")
 _FENCE = "```"
 _LANGUAGE = re.compile(r"\w*")
 _BLANK_LINES_BEFORE = re.compile(r"\A(?:[^\S\n]*\n)+")
+_BLANK_LINES_BEHIND = re.compile(r"\n\s*\Z")
 _WORD_FIRST = re.compile(r"[A-Za-z0-9_-]|\([A-Za-z0-9_-]+\)\Z")
 
 
@@ -53,11 +54,9 @@ def _answer(text: str, parser: str, one_line: bool) -> str:
     text = _announced(text)
     if parser == VERBATIM:
         text = _BLANK_LINES_BEFORE.sub("", text)
-        content, is_code = code_block(text, verbatim=True)
-        return content if is_code else content.rstrip()
+        return _BLANK_LINES_BEHIND.sub("", code_block(text, verbatim=True)[0])
     if parser == ASCII:
-        content, is_code = code_block(_BLANK_LINES_BEFORE.sub("", text).rstrip(), verbatim=True)
-        return content.rstrip() if is_code else content
+        return code_block(_BLANK_LINES_BEFORE.sub("", text), verbatim=True)[0].rstrip()
     content, is_code = code_block(text.strip())
     if one_line and not is_code:
         content = _without_remarks(content)
@@ -75,7 +74,10 @@ def _announced(text: str) -> str:
     if starred is None or starred.start() > plain.start():
         return text[plain.end() :]
     rest = text[starred.end() :]
-    return rest if starred.group().endswith("*") else rest.partition("*")[0]
+    if not starred.group().endswith("*"):
+        return rest.partition("*")[0]
+    bare = rest.strip()
+    return bare[2:-2] if len(bare) > len("****") and bare.startswith("**") and bare.endswith("**") else rest
 
 
 def code_block(text: str, *, verbatim: bool = False) -> tuple[str, bool]:
@@ -91,7 +93,7 @@ def code_block(text: str, *, verbatim: bool = False) -> tuple[str, bool]:
         return text, False
     language = _LANGUAGE.match(inside)
     content = inside[language.end() if language else 0 :]
-    return (_BLANK_LINES_BEFORE.sub("", content).rstrip() if verbatim else content.strip()), True
+    return (_BLANK_LINES_BEFORE.sub("", content) if verbatim else content.strip()), True
 
 
 def _without_remarks(text: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from specs_lab.core.registry import Registry
 
 Metric = Callable[[Any, Any], float | None]
-"""Takes what a response says in a field and what is right, each as text or as a structure; returns a score in [0, 1], or
-None if the field does not count. Raises :class:`BadGold` before it looks at the response."""
+"""Takes what a response says in a field and what is right, each as text or as a structure; returns a score in [0, 1],
+or None if the field does not count. Raises :class:`BadGold` before it looks at the response."""
+M = TypeVar("M", bound=Metric)
 
 METRICS: Registry[Metric] = Registry("MEGA-Bench metric", "specs_lab.evaluation.benchmarks.mega_bench.metrics")
 """The metrics by their public names."""
@@ -34,3 +35,13 @@ CONTEXTUAL = frozenset({"xml_norm_point_in_bbox"})
 
 class BadGold(ValueError):
     """A gold answer that is none of the metric's; whatever a response said, it could not be right."""
+
+
+def metric(name: str) -> Callable[[M], M]:
+    """Decorator that makes a metric known under its public name."""
+
+    def add(score: M) -> M:
+        METRICS.register(name)(score)
+        return score
+
+    return add

@@ -32,7 +32,7 @@ def last_structure(text: str) -> dict[Any, Any] | list[Any] | None:
     announced = _ANNOUNCED.search(text)
     if announced is not None and text[announced.end() :].strip():
         text = text[announced.end() :]
-    before, fence, behind = text.partition(_FENCED)
+    _, fence, behind = text.partition(_FENCED)
     inside, closed, _ = behind.partition("```")
     found = None
     for value in _structures(inside if fence and closed else text):

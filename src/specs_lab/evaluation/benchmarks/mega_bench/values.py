@@ -61,7 +61,7 @@ def as_set(value: Any) -> frozenset[Any]:
 
 
 def as_dict(value: Any) -> dict[Any, Any] | None:
-    """The dict that a value is, or that a text holds; None if there is none. Texts in it that are dicts become so."""
+    """The dict that a value is, or that a text holds, with texts in it that hold structures read; None if none."""
     if isinstance(value, str):
         value = last_structure(value)
     if not isinstance(value, dict):
@@ -70,7 +70,10 @@ def as_dict(value: Any) -> dict[Any, Any] | None:
 
 
 def _inner(value: Any) -> Any:
-    inner = as_dict(value) if isinstance(value, dict | str) else None
+    if isinstance(value, str) and value.strip()[:1] in {"{", "["}:
+        inner = last_structure(value)
+    else:
+        inner = as_dict(value) if isinstance(value, dict) else None
     return value if inner is None else inner
 
 

@@ -166,9 +166,7 @@ def _pairs(vlm: VLM) -> list[Pair]:
     images = [*pictures, [], pictures[0]]
     prompts = vlm.encode_prompts(texts, images, [str(i) for i in range(len(texts))])
     answers = [f"<think> so {i} </think> {i}" for i in range(len(texts))], ["no"] * len(texts)
-    sides = [
-        [Row(p, c) for p, c in zip(prompts, vlm.encode_completions(side), strict=True)] for side in answers
-    ]
+    sides = [[Row(p, c) for p, c in zip(prompts, vlm.encode_completions(side), strict=True)] for side in answers]
     logps = [sequence_logps(make_reference(vlm), side, _TOKENS).tolist() for side in sides]
     return [Pair(*items) for items in zip(*sides, *logps, strict=True)]
 

@@ -29,10 +29,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command line. Exit codes: 0 fine, 2 wrong input."""
     arguments = _arguments(argv)
     try:
-        from specs_lab.interop.exporting import check_target, export
+        from specs_lab.interop.exporting import export
         from specs_lab.interop.sources import find_source
+        from specs_lab.interop.targets import check_free
 
-        check_target(arguments.to)
+        check_free(arguments.to)
         source = find_source(arguments.source, arguments.stage, arguments.job)
         export(source, arguments.to, dtype=arguments.dtype)
     except UserError as error:

@@ -25,6 +25,7 @@ from specs_lab.cli.reports import report
 from specs_lab.cli.values import study_of
 from specs_lab.core.errors import UserError
 from specs_lab.core.progress import Progress
+from specs_lab.preflight.before import check_before_run
 from specs_lab.stages.study import JobInfo, execute
 
 
@@ -48,11 +49,14 @@ def _run(cfg: DictConfig) -> None:
     job = JobInfo(folder=folder, name=name.name, job=name.number, overrides=list(name.overrides), arm=name.arm)
     to_sweep = EventWriter.from_environment()
     if to_sweep is not None:
+        check_before_run(study, Progress(to_sweep))
         execute(study, job, Progress(to_sweep))
         return
     with progress_view(Console(stderr=True), n_jobs=1) as view:
         view.job_started(job.name)
-        execute(study, job, Progress(sink_of(view, job.name)))
+        progress = Progress(sink_of(view, job.name))
+        check_before_run(study, progress)
+        execute(study, job, progress)
     report(folder, [folder])
 
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from specs_lab.core.errors import UserError
 from specs_lab.core import pictures
+from specs_lab.core.errors import UserError
 from specs_lab.data.files import read_user_pairs
 from specs_lab.data.records import PairRecord, read_pairs, write_pairs
 
@@ -81,7 +81,7 @@ def test_messages_with_text_or_parts_are_read(jsonl):
 def test_a_picture_may_stand_in_its_place_in_the_prompt(jsonl):
     content = [{"type": "text", "text": "How many?"}, {"type": "image", "image": "red.png"}]
     pair = _only(read_user_pairs(jsonl({**GOOD, "prompt": [{"role": "user", "content": content}]})))
-    assert pair.prompt == "How many?"
+    assert pair.prompt == "How many?<image>"
     assert pair.images[0].size == (6, 4)
 
 
@@ -106,9 +106,51 @@ def test_what_is_known_about_a_row_is_kept(jsonl):
     assert (pair.id, pair.answer, pair.cell, pair.family, pair.source) == ("7", "3.5", "id", "count", "gold")
 
 
-def test_a_mark_for_the_picture_is_no_part_of_the_prompt(jsonl):
-    pair = _only(read_user_pairs(jsonl({**GOOD, "prompt": "<image>\nHow many?", "image": "red.png"})))
-    assert pair.prompt == "How many?"
+def test_marks_for_pictures_stay_and_pictures_keep_their_order(jsonl):
+    row = {**GOOD, "prompt": "From <image> to <image>?", "images": ["red.png"], "image": "blue.png"}
+    path = jsonl(row)
+    (path.parent / "blue.png").write_bytes(_png(colour="blue"))
+    pair = _only(read_user_pairs(path))
+    assert pair.prompt == "From <image> to <image>?"
+    assert [image.getpixel((0, 0)) for image in pair.images] == [(255, 0, 0), (0, 0, 255)]
+
+
+def test_pictures_without_marks_stand_before_the_text(jsonl):
+    pair = _only(read_user_pairs(jsonl({**GOOD, "images": ["red.png", "red.png"]})))
+    assert (pair.prompt, len(pair.images)) == (GOOD["prompt"], 2)
+
+
+def test_places_among_the_parts_take_pictures_from_the_list(jsonl):
+    parts = [
+        {"type": "text", "text": "From "},
+        {"type": "image"},
+        {"type": "text", "text": " to "},
+        {"type": "image", "image": "blue.png"},
+    ]
+    path = jsonl({**GOOD, "prompt": [{"role": "user", "content": parts}], "images": ["red.png"]})
+    (path.parent / "blue.png").write_bytes(_png(colour="blue"))
+    pair = _only(read_user_pairs(path))
+    assert pair.prompt == "From <image> to <image>"
+    assert [image.getpixel((0, 0)) for image in pair.images] == [(255, 0, 0), (0, 0, 255)]
+
+
+def test_what_a_system_message_says_is_put_in_front(jsonl):
+    system = {"role": "system", "content": [{"type": "text", "text": "Be brief.\n"}]}
+    for content in ("How many?", [{"type": "image"}, {"type": "text", "text": "How many?"}]):
+        row = {**GOOD, "prompt": [system, {"role": "user", "content": content}], "image": "red.png"}
+        pair = _only(read_user_pairs(jsonl(row)))
+        assert (pair.prompt, len(pair.images)) == ("Be brief.\n\nHow many?", 1)
+
+
+def test_our_own_file_with_pictures_in_their_places_is_read(toy_problems, tmp_path):
+    images = tuple(p.images[0] for p in toy_problems[:2])
+    pairs = [
+        PairRecord(id=str(i), prompt=t, chosen="a", images=images) for i, t in enumerate(("<image> or <image>", "x"))
+    ]
+    write_pairs(tmp_path / "pairs.parquet", pairs)
+    again, _ = read_user_pairs(tmp_path / "pairs.parquet")
+    assert [pair.prompt for pair in again] == ["<image> or <image>", "x"]
+    assert [pair.images for pair in again] == [pair.images for pair in read_pairs(tmp_path / "pairs.parquet")]
 
 
 def test_our_own_file_is_read_as_it_was(toy_problems, tmp_path):
@@ -171,8 +213,26 @@ def test_a_picture_taken_sideways_is_turned(tmp_path):
         ({"prompt": "p"}, "no_chosen", "has no 'chosen'"),
         ({**GOOD, "chosen": "\n"}, "no_chosen", "has no 'chosen'"),
         ({**GOOD, "rejected": f" {GOOD['chosen']}\n"}, "same_sides", "are the same"),
-        ({**GOOD, "images": ["red.png", "red.png"]}, "several_images", "has 2 pictures"),
-        ({**GOOD, "images": ["red.png"], "image": "red.png"}, "several_images", "not supported yet"),
+        (
+            {**GOOD, "prompt": "<image> p", "images": ["red.png", "red.png"]},
+            "image_markers",
+            "2 pictures, and places for 1",
+        ),
+        (
+            {**GOOD, "prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "p"}]}]},
+            "image_markers",
+            "0 pictures, and 1 places",
+        ),
+        (
+            {
+                **GOOD,
+                "prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "<image> p"}]}],
+                "image": "red.png",
+            },
+            "image_markers",
+            "both parts of type image and <image> marks",
+        ),
+        ({**GOOD, "prompt": "<image>", "image": "red.png"}, "no_prompt", "has no 'prompt'"),
         ({**GOOD, "prompt": "<image> p"}, "image_markers", "0 pictures, and places for 1"),
         ({**GOOD, "prompt": "<image> <image>", "image": "red.png"}, "image_markers", "places for 2"),
         ({**GOOD, "image": "blue.png"}, "unreadable_image", "no file 'blue.png'"),
@@ -183,9 +243,20 @@ def test_a_picture_taken_sideways_is_turned(tmp_path):
         ({**GOOD, "image": 5}, "unreadable_image", "neither bytes nor a path"),
         ({**GOOD, "prompt": [{"role": "assistant", "content": "p"}]}, "role_order", "not one message of the user"),
         (
-            {**GOOD, "prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "p"}]},
+            {**GOOD, "prompt": [{"role": name, "content": "p"} for name in ("user", "assistant", "user")]},
             "role_order",
-            "what a system message says at the start",
+            "a row for each answer",
+        ),
+        (
+            {**GOOD, "prompt": [{"role": name, "content": "p"} for name in ("system", "system", "user")]},
+            "role_order",
+            "after one of the system or none",
+        ),
+        ({**GOOD, "prompt": [{"role": "system", "content": "p"}]}, "role_order", "not one message of the user"),
+        (
+            {**GOOD, "prompt": [{"role": "system", "content": [{"type": "image"}]}, {"role": "user", "content": "p"}]},
+            "bad_message",
+            "no text",
         ),
         ({**GOOD, "chosen": [{"role": "user", "content": "p"}]}, "role_order", "not one message of the assistant"),
         ({**GOOD, "prompt": 5}, "bad_message", "neither text nor a list of messages"),

@@ -1,11 +1,13 @@
 """Pairs survive the way to disk and back, and are a data set that TRL's trainers take."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from datasets import load_dataset
 from PIL import Image
+from pyarrow import parquet
 
 from specs_lab.data.records import PairRecord, read_pairs, write_pairs
 
@@ -74,6 +76,43 @@ def test_a_picture_that_came_from_a_lossy_file_loses_nothing_more(tmp_path):
     np.testing.assert_array_equal(np.asarray(pair.images[0]), expected)
 
 
+def test_pictures_keep_their_places_in_the_text(pairs, tmp_path):
+    one, two, three = (
+        replace(pairs[0], images=(*pairs[0].images, *pairs[1].images), prompt=text)
+        for text in ("from <image> to <image>", "<image>both<image>", "before <image>")
+    )
+    front = replace(one, prompt="<image><image> in front")
+    write_pairs(tmp_path / "pairs.parquet", [one, two, three, front, replace(pairs[1], images=())])
+    again = read_pairs(tmp_path / "pairs.parquet")
+    for found, written in zip(again[:3], (one, two, three), strict=True):
+        _same(found, written)
+    _same(again[3], replace(front, prompt=" in front"))  # the same tokens: the pictures stand there anyway
+    parts = _load(tmp_path / "pairs.parquet", tmp_path)[0]["prompt"][0]["content"]
+    assert [part["type"] for part in parts] == ["text", "image", "text", "image"]
+
+
+def test_a_file_of_an_earlier_version_is_read(pairs, tmp_path):
+    write_pairs(tmp_path / "pairs.parquet", pairs)
+    table = parquet.read_table(tmp_path / "pairs.parquet").drop_columns(["completion"])
+    parquet.write_table(table.replace_schema_metadata(_earlier(table.schema.metadata)), tmp_path / "old.parquet")
+    for one, two in zip(read_pairs(tmp_path / "old.parquet"), pairs, strict=True):
+        _same(one, two)
+
+
+def _earlier(metadata):
+    """What `datasets` notes about a file's columns, without the one that is new."""
+    noted = json.loads(metadata[b"huggingface"])
+    del noted["info"]["features"]["completion"]
+    return {b"huggingface": json.dumps(noted)}
+
+
+def test_the_completion_is_the_chosen_side(pairs, tmp_path):
+    write_pairs(tmp_path / "pairs.parquet", pairs)
+    table = _load(tmp_path / "pairs.parquet", tmp_path)
+    assert table["completion"][:] == table["chosen"][:]
+    assert "completion" in table.column_names
+
+
 def test_the_file_is_a_data_set_with_pictures(pairs, tmp_path):
     write_pairs(tmp_path / "pairs.parquet", pairs)
     table = _load(tmp_path / "pairs.parquet", tmp_path)
@@ -105,7 +144,8 @@ def test_trls_collator_takes_rows_and_finds_both_sides_in_them(pairs, toy_vlm, t
 
     pairs = [replace(pair, chosen=f"<think> {pair.answer} </think>", rejected=pair.answer) for pair in pairs[1:3]]
     write_pairs(tmp_path / "pairs.parquet", pairs)
-    rows = list(_load(tmp_path / "pairs.parquet", tmp_path))
+    table = _load(tmp_path / "pairs.parquet", tmp_path)
+    rows = list(table.select_columns(["images", "prompt", "chosen", "rejected"]))  # as the trainer does
     batch = DataCollatorForVisionPreference(toy_vlm.processor)(rows)
     learned = [
         toy_vlm.processor.tokenizer.decode(ids[mask == 1], skip_special_tokens=True)

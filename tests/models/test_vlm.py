@@ -137,7 +137,7 @@ def test_trainable_tower_gets_gradients_and_is_not_cached(toy_vlm, toy_rows):
 def test_placeholders_equal_features(toy_vlm, toy_prompts, monkeypatch):
     for prompt in toy_prompts:
         assert (prompt.token_ids == toy_vlm.image_id).sum() == 16
-    monkeypatch.setattr("specs_lab.models.vlm.IMAGE_TOKEN", "<|vision_pad|>")
+    monkeypatch.setattr(toy_vlm.processor, "image_token", "<|vision_pad|>")
     with pytest.raises(ValueError, match=r"1 image placeholders for 16 picture features"):
         toy_vlm.encode_prompts(["What?"], [[Image.new("RGB", (64, 64))]], ["key"])
 

@@ -1,7 +1,7 @@
 """Tiny random checkpoints of every family, as folders that look like those of the hub.
 
-Each has what its family's repositories have: the family's own tokenizer class with its special tokens, its chat template,
-the real picture processor's configuration under the stock class names, a processor configuration where the family has
+Each has what its family's repositories have: the family's own tokenizer class with its special tokens, its chat
+template, the real picture processor's configuration under the stock class names, a processor configuration where the family has
 one, and a video processor's configuration beside. Nothing in them names anything of specs_lab.
 """
 
@@ -51,7 +51,8 @@ _INTERNVL_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}{% if message['content'] is string %}"
     "{{ message['content'] }}{% else %}{% for content in message['content'] %}{% if content['type'] == 'image' %}"
     "{{ '<IMG_CONTEXT>\n' }}{% elif content['type'] == 'text' %}{{ content['text'] }}{% endif %}{% endfor %}"
-    "{% endif %}{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    "{% endif %}{{ '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 _GEMMA_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ '<start_of_turn>' + message['role'] + '\n' }}"
@@ -205,6 +206,8 @@ def tiny_checkpoint(family: str, folder: Path, seed: int = 0) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = getattr(hf, f"{recipe.model}ForConditionalGeneration")(config)
+        if family == "gemma3":  # made as zeros, so that pictures would all look alike
+            model.model.multi_modal_projector.mm_input_projection_weight.data.normal_(std=0.2)
     if family == "gemma3":  # ends turns with a token of its own, as its repositories do
         model.generation_config.eos_token_id = [config.text_config.eos_token_id, _id(tokenizer, "<end_of_turn>")]
     else:

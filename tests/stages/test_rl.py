@@ -44,8 +44,8 @@ def drawn(toy_vlm, tmp_path, monkeypatch):
         context = SimpleNamespace(
             options={
                 "rl": GRPOOptions(**{"steps": 3, "prompts_per_step": 2, **options}),
-                "adapter": FullAdapter(),
                 "trainer": TrainerOptions(),
+                "adapter": FullAdapter(),
                 "reward": REWARD,
                 "judge": NoJudge(),
                 "problems": PROBLEMS,
@@ -85,7 +85,11 @@ def test_spare_tasks_are_all_different_and_of_all_families(toy_vlm, tmp_path, mo
     monkeypatch.setattr(rl, "load_model", lambda *_: toy_vlm)
     monkeypatch.setattr(rl, "save_model", lambda *_: None)
     monkeypatch.setattr(rl, "fit", lambda module, *_, **__: modules.append(module))
-    options = {"rl": GRPOOptions(steps=3, prompts_per_step=2, max_resamples=2), "trainer": TrainerOptions()}
+    options = {
+        "rl": GRPOOptions(steps=3, prompts_per_step=2, max_resamples=2),
+        "trainer": TrainerOptions(),
+        "adapter": FullAdapter(),
+    }
     options |= {"reward": REWARD, "judge": NoJudge(), "problems": PROBLEMS}
     context = SimpleNamespace(
         options=options,
@@ -171,7 +175,11 @@ def test_training_and_spare_tasks_come_from_the_list(toy_vlm, given, tmp_path, m
     monkeypatch.setattr(rl, "load_model", lambda *_: toy_vlm)
     monkeypatch.setattr(rl, "save_model", lambda *_: None)
     monkeypatch.setattr(rl, "fit", fit)
-    options = {"rl": GRPOOptions(steps=4, prompts_per_step=2, max_resamples=1), "trainer": TrainerOptions()}
+    options = {
+        "rl": GRPOOptions(steps=4, prompts_per_step=2, max_resamples=1),
+        "trainer": TrainerOptions(),
+        "adapter": FullAdapter(),
+    }
     context: Any = SimpleNamespace(
         options=options | {"reward": REWARD, "judge": NoJudge(), "problems": PROBLEMS},
         inputs={"model": tmp_path, "tasks": tmp_path},

@@ -101,9 +101,14 @@ def write_pairs(path: Path, pairs: Sequence[PairRecord]) -> None:
     from datasets import Dataset
 
     parts = any(_in_front(pair) is None for pair in pairs)
-    rows, features = [_row(pair, parts) for pair in pairs], pair_features(parts=parts)
+    rows, features = pair_rows(pairs, parts=parts), pair_features(parts=parts)
     columns = {name: [row[name] for row in rows] for name in features}
     Dataset.from_dict(columns, features=features).to_parquet(path)
+
+
+def pair_rows(pairs: Sequence[PairRecord], *, parts: bool) -> list[dict[str, Any]]:
+    """Pairs as rows of a file with the columns :func:`pair_features`."""
+    return [_row(pair, parts) for pair in pairs]
 
 
 def read_pairs(path: Path) -> list[PairRecord]:

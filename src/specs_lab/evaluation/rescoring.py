@@ -19,12 +19,13 @@ from specs_lab.evaluation.benchmarks.storing import item_of
 from specs_lab.metrics.statistics import Interval, bootstrap_interval
 from specs_lab.rewards.grader import Verdict, grade_many
 from specs_lab.rewards.judge import Judge
-from specs_lab.tracking.rows import RESCORE_COLUMNS, SAMPLE_COLUMNS, read_samples
+from specs_lab.tracking.rows import RESCORE_COLUMNS, SAMPLE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SAMPLES = "samples.parquet"
+Row = dict[str, Any]
 COLUMNS = (
     "where",
     "step",
@@ -119,9 +120,9 @@ def rescore(place: Place, judge: Judge | None) -> tuple[pd.DataFrame, list[Metri
     Raises:
         UserError: If the file is older than what scoring again needs, or an item cannot be read.
     """
-    frame = _read(place)
-    verdicts, items = _verdicts(place, frame, judge)
-    table = _table(place, frame, verdicts)
+    stored = _read(place)
+    verdicts, items = _verdicts(place, stored, judge)
+    table = _table(place, stored, verdicts)
     metrics = []
     for (step, cell), group in table.groupby(["step", "cell"], sort=False):
         rows = [int(index) for index in group.index]
@@ -129,19 +130,24 @@ def rescore(place: Place, judge: Judge | None) -> tuple[pd.DataFrame, list[Metri
     return table, metrics
 
 
-def _read(place: Place) -> pd.DataFrame:
+def _read(place: Place) -> list[Row]:
+    """The stored rows, None where a cell has no value.
+
+    Raises:
+        UserError: If a column is missing.
+    """
     from pyarrow import parquet
 
-    missing = [name for name in RESCORE_COLUMNS if name not in parquet.read_schema(place.path).names]
+    wanted = [*SAMPLE_COLUMNS, *RESCORE_COLUMNS]
+    missing = [name for name in wanted if name not in parquet.read_schema(place.path).names]
     if missing:
         what = f"was written before responses could be scored again: it has no column {', '.join(missing)}"
         raise UserError([Fault(f"{place.name}: {place.path}", what, "delete the artifact and evaluate again")])
-    return read_samples(place.path, (*SAMPLE_COLUMNS, *RESCORE_COLUMNS)).reset_index(drop=True)
+    return parquet.read_table(place.path, columns=wanted).to_pylist()
 
 
-def _verdicts(place: Place, frame: pd.DataFrame, judge: Judge | None) -> tuple[list[Verdict], list[Item | None]]:
+def _verdicts(place: Place, rows: Sequence[Row], judge: Judge | None) -> tuple[list[Verdict], list[Item | None]]:
     """What each response is now, and the benchmark's item behind it, if there is one."""
-    rows: list[dict[str, Any]] = frame.to_dict(orient="records")  # pyright: ignore[reportAssignmentType]
     items = [_item(place, row) if row["benchmark"] else None for row in rows]
     others = [row for row, item in zip(rows, items, strict=True) if item is None]
     plain = iter(_graded(others, judge))
@@ -154,7 +160,7 @@ def _verdicts(place: Place, frame: pd.DataFrame, judge: Judge | None) -> tuple[l
     return [found[i] if i in found else next(plain) for i in range(len(rows))], items
 
 
-def _item(place: Place, row: dict[str, Any]) -> Item:
+def _item(place: Place, row: Row) -> Item:
     try:
         return item_of(row["item"])
     except ValueError as error:
@@ -162,38 +168,35 @@ def _item(place: Place, row: dict[str, Any]) -> Item:
         raise UserError([Fault(str(place.path), what, "delete the artifact and evaluate again")]) from error
 
 
-def _graded(rows: Sequence[dict[str, Any]], judge: Judge | None) -> list[Verdict]:
+def _graded(rows: Sequence[Row], judge: Judge | None) -> list[Verdict]:
     """The verdicts on the study's own problems, all at once."""
     return grade_many(
         [row["response"] for row in rows],
         [row["answer"] for row in rows],
         [row["asked_kind"] or None for row in rows],
         choices=[tuple(json.loads(row["choices"])) for row in rows],
-        precisions=[None if math.isnan(row["precision"]) else row["precision"] for row in rows],
+        precisions=[row["precision"] for row in rows],
         units=[row["unit"] or None for row in rows],
         questions=[row["question"] for row in rows],
         judge=judge,
     )
 
 
-def _table(place: Place, frame: pd.DataFrame, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+def _table(place: Place, stored: Sequence[Row], verdicts: Sequence[Verdict]) -> pd.DataFrame:
     import pandas as pd
 
     columns = {
-        "where": place.name,
-        "step": frame["step"],
-        "cell": frame["cell"],
-        "task_id": frame["task_id"],
-        "benchmark": frame["benchmark"],
-        "gold": frame["answer"],
+        "where": [place.name] * len(stored),
+        **{name: [row[name] for row in stored] for name in ("step", "cell", "task_id", "benchmark")},
+        "gold": [row["answer"] for row in stored],
         "kind": [verdict.kind for verdict in verdicts],
-        "old_extracted": frame["extracted"],
+        "old_extracted": [row["extracted"] for row in stored],
         "new_extracted": [verdict.extracted for verdict in verdicts],
-        "old_correct": frame["accuracy"],
+        "old_correct": [row["accuracy"] for row in stored],
         "new_correct": [verdict.correct for verdict in verdicts],
-        "old_score": frame["score"],
+        "old_score": [row["score"] for row in stored],
         "new_score": [verdict.score for verdict in verdicts],
-        "changed": [old != one.correct for old, one in zip(frame["accuracy"], verdicts, strict=True)],
+        "changed": [row["accuracy"] != one.correct for row, one in zip(stored, verdicts, strict=True)],
         "reason": [verdict.reason for verdict in verdicts],
     }
     return pd.DataFrame(columns, columns=list(COLUMNS))

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
-from specs_lab.core.errors import Fault, UserError
 from specs_lab.interop.lineage import StageFacts, lineage_of
 from specs_lab.interop.model_card import CardFacts, model_card
 from specs_lab.interop.sources import Source
+from specs_lab.interop.targets import appearing
 from specs_lab.stages.store import file_hashes, verify
 
 LINEAGE = "lineage.json"
-
-
-def check_target(folder: Path) -> None:
-    """Makes sure that nothing would be overwritten.
-
-    Raises:
-        UserError: If the folder is a file, or has anything in it.
-    """
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UserError([Fault("--to", f"{folder} is not empty", "name a new folder, or empty this one")])
-    if folder.exists() and not folder.is_dir():
-        raise UserError([Fault("--to", f"{folder} is a file", "name a new folder")])
 
 
 def export(source: Source, folder: Path, *, dtype: str | None = None) -> None:
@@ -41,13 +26,10 @@ def export(source: Source, folder: Path, *, dtype: str | None = None) -> None:
     Raises:
         UserError: If the folder is not empty, or an artifact is gone or damaged.
     """
-    check_target(folder)
     stages = lineage_of(source.artifact)
     verify(source.artifact)
-    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-    draft = folder.absolute().with_name(f".{folder.absolute().name}.{uuid.uuid4().hex[:8]}")
-    draft.mkdir()
-    try:
+    with appearing(folder) as draft:
+        draft.mkdir()
         config, parameters, stored = _write_model(stages, draft, dtype)
         facts = CardFacts(
             title=source.name,
@@ -62,10 +44,6 @@ def export(source: Source, folder: Path, *, dtype: str | None = None) -> None:
         (draft / "README.md").write_text(model_card(facts), encoding="utf-8")
         lineage = {"stages": [stage.as_json() for stage in stages], "files": file_hashes(draft)}
         (draft / LINEAGE).write_text(json.dumps(lineage, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(draft, folder)
-    finally:
-        if draft.exists():
-            shutil.rmtree(draft)
 
 
 def _write_model(stages: list[StageFacts], folder: Path, dtype: str | None) -> tuple[dict[str, Any], int, str]:

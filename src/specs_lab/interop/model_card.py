@@ -88,7 +88,6 @@ def model_card(facts: CardFacts) -> str:
 def _front_matter(facts: CardFacts) -> str:
     bases = hub_names(facts.stages, "model") or ([facts.base] if facts.base else [])
     kinds = list(dict.fromkeys(stage.kind for stage in facts.stages if stage.kind != "base"))
-    known = {"license": facts.license} if facts.license else {"license": "other", "license_name": "of-the-base-model"}
     data = ModelCardData(
         base_model=bases[0] if len(bases) == 1 else bases or None,
         datasets=hub_names(facts.stages, "data") or None,
@@ -96,7 +95,8 @@ def _front_matter(facts: CardFacts) -> str:
         pipeline_tag="image-text-to-text",
         tags=["specs_lab", "vision-language", *kinds],
         language="en",
-        **known,
+        license=facts.license or "other",
+        license_name=None if facts.license else "of-the-base-model",
     )
     return data.to_yaml().rstrip()
 
@@ -119,8 +119,8 @@ def _lineage(stages: Sequence[StageFacts]) -> str:
     names = {stage.key: stage.name for stage in stages}
     rows = []
     for stage in stages:
-        reads = ", ".join(f"{name}: {names[key]}" for name, key in stage.inputs.items()) or "–"
-        seed = "–" if stage.seed is None else stage.seed
+        reads = ", ".join(f"{name}: {names[key]}" for name, key in stage.inputs.items()) or "-"
+        seed = "-" if stage.seed is None else stage.seed
         rows.append([stage.name, stage.kind, reads, f"`{stage.key}`", f"`{stage.digest}`", seed, stage.made_at])
     return _table(["stage", "kind", "reads", "key", "options", "seed", "made at"], rows)
 
@@ -147,9 +147,7 @@ def _data(stages: Sequence[StageFacts]) -> str:
         if isinstance(problems := stage.options.get("problems"), Mapping):
             text = json.dumps(problems, sort_keys=True)
             sources.setdefault(text, (problems.get("class", "problems"), [], problems))[1].append(stage.name)
-    lines = [
-        f"- problems of {', '.join(names)}: {kind}{_of_hub(options)}" for kind, names, options in sources.values()
-    ]
+    lines = [f"- problems of {', '.join(names)}: {kind}{_of_hub(options)}" for kind, names, options in sources.values()]
     table = _table(["stage", "file", "pairs", "SHA-256"], rows) if rows else "No file of pairs or tasks was trained on."
     return "\n\n".join([table, "\n".join(lines)] if lines else [table])
 

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from specs_lab.core.errors import Fault, UserError, raise_faults, suggest
 from specs_lab.models.adapters.lora import LANGUAGE, LoraAdapter
@@ -36,9 +35,7 @@ def attach_lora(vlm: VLM, options: LoraAdapter, seed: int) -> None:
     vlm.core.requires_grad_(False)
     set_types(vlm.core, holding.torch_dtype)
     if holding.four_bit:
-        compute = getattr(options, "compute_dtype", None)
-        compute_dtype = Holding(dtype=compute).torch_dtype if compute else vlm.setup.torch_dtype
-        quantise(vlm.family.text_model, double_quant=holding.double_quant, compute_dtype=compute_dtype)
+        quantise(vlm.family.text_model, holding)
         vlm.core.is_loaded_in_4bit = True  # by this PEFT knows that four-bit layers may be met
     config = LoraConfig(
         r=options.rank,
@@ -124,7 +121,7 @@ def merge_adapter(vlm: VLM, folder: Path, holding: Holding) -> None:
         if holding.dtype != "float32":
             set_types(vlm.core, holding.torch_dtype)
         if holding.four_bit:
-            round_trip(vlm.family.text_model, double_quant=holding.double_quant)
+            round_trip(vlm.family.text_model, holding)
         set_types(vlm.core, torch.float32)
         config = LoraConfig.from_pretrained(str(folder))
         config.inference_mode = False

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from specs_lab.core.pictures import laid_out
-from specs_lab.models.families.base import Family, UnknownFamily
+from specs_lab.models.families.base import Family
 from specs_lab.models.processing import needs_no_resizing, patchify
 from specs_lab.models.prompts import Prompt
 
@@ -50,9 +50,8 @@ def encode_prompts(
     prompts = []
     for key, (token_ids, vision) in zip(keys, encode(processor, turns, images), strict=True):
         placeholders = int((token_ids == family.image_id).sum())
-        # Of a family that is not known, the model itself compares, when it runs.
-        features = placeholders if isinstance(family, UnknownFamily) else family.expected_features(vision)
-        if placeholders != features:
+        features = family.expected_features(vision)
+        if features is not None and placeholders != features:
             raise ValueError(f"prompt {key}: {placeholders} image placeholders for {features} picture features")
         prompts.append(Prompt(token_ids, family.positions(token_ids, vision), vision, key))
     return prompts

@@ -7,25 +7,34 @@ from typing import Any
 
 import torch
 
+from specs_lab.models.setup import DTYPES
+
 
 @dataclass(frozen=True, kw_only=True)
 class Holding:
     """The form of frozen weights.
 
     Attributes:
-        dtype: Their type of numbers, ``float32`` or ``bfloat16``; quantised ones are quantised from it.
+        dtype: Their type of numbers, ``float32`` or ``bfloat16``; four-bit ones are made from it.
         four_bit: The linear layers of the language model are held in NF4.
         double_quant: Its scales are quantised too.
+        computes: The type of numbers that four-bit weights are unpacked to.
     """
 
     dtype: str = "float32"
     four_bit: bool = False
     double_quant: bool = False
+    computes: str = "float32"
 
     @property
     def torch_dtype(self) -> torch.dtype:
         """The type of numbers."""
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.dtype]
+        return DTYPES[self.dtype]
+
+    @property
+    def torch_computes(self) -> torch.dtype:
+        """What four-bit weights are unpacked to."""
+        return DTYPES[self.computes]
 
 
 def set_types(model: Any, frozen: torch.dtype, learning: torch.dtype = torch.float32) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import transformers
-from transformers import AutoConfig, AutoProcessor, AutoTokenizer, Qwen2VLImageProcessorPil
+from transformers import AutoProcessor, AutoTokenizer, Qwen2VLImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
 from specs_lab.core.errors import Fault, UserError, raise_faults
@@ -57,7 +57,7 @@ def load_processor(folder: str | Path, setup: ModelSetup | None = None) -> Any:
     """
     folder, setup = Path(folder), setup or ModelSetup()
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    model_type = AutoConfig.from_pretrained(folder, **local).model_type
+    model_type = _model_type(folder)
     parts = PARTS.get(model_type)
     if parts is None:
         return _of_unknown_type(folder, model_type, setup, local)
@@ -73,6 +73,16 @@ def load_processor(folder: str | Path, setup: ModelSetup | None = None) -> Any:
     processor: Any = parts.processor.from_args_and_dict([pictures, tokenizer], settings)
     processor.specs_lab_video = _video_settings(folder, settings)
     return processor
+
+
+def _model_type(folder: Path) -> str:
+    """Of the folder's model, whatever transformers makes of it."""
+    file = folder / "config.json"
+    found = json.loads(file.read_text(encoding="utf-8")).get("model_type") if file.is_file() else None
+    if found is None:
+        what = "has no config.json that names the type of a model"
+        raise UserError([Fault(str(folder), what, "give a complete checkpoint folder")])
+    return found
 
 
 def _missing(folder: Path) -> list[Fault]:

@@ -11,25 +11,28 @@ from typing import Any
 import torch
 from torch import nn
 
+from specs_lab.models.holding import Holding
+
 BLOCK = 64
 """Weights that share a scale."""
 
 
-def quantise(model: nn.Module, *, double_quant: bool, compute_dtype: torch.dtype) -> None:
+def quantise(model: nn.Module, holding: Holding) -> None:
     """Replaces the linear layers of a model, which must be on the CPU, by four-bit ones that do not learn."""
     for parent, name, linear in _linears(model):
-        setattr(parent, name, _four_bit(linear, double_quant, compute_dtype))
+        setattr(parent, name, _four_bit(linear, holding))
 
 
-def round_trip(model: nn.Module, *, double_quant: bool) -> None:
-    """Gives the linear layers of a model the weights that :func:`quantise` would; types of numbers stay."""
+def round_trip(model: nn.Module, holding: Holding) -> None:
+    """Gives the linear layers of a model the weights that :func:`quantise` would, unpacked."""
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
     for _, _, linear in _linears(model):
+        weight = linear.weight.data.to(holding.torch_computes).contiguous()
         packed, state = quantize_4bit(
-            linear.weight.data.contiguous(), blocksize=BLOCK, compress_statistics=double_quant, quant_type="nf4"
+            weight, blocksize=BLOCK, compress_statistics=holding.double_quant, quant_type="nf4"
         )
-        linear.weight.data = dequantize_4bit(packed, state).to(linear.weight.dtype)
+        linear.weight.data = dequantize_4bit(packed, state)
 
 
 def _linears(model: nn.Module) -> list[tuple[nn.Module, str, nn.Linear]]:
@@ -42,19 +45,21 @@ def _linears(model: nn.Module) -> list[tuple[nn.Module, str, nn.Linear]]:
     ]
 
 
-def _four_bit(linear: nn.Linear, double_quant: bool, compute_dtype: torch.dtype) -> nn.Module:
+def _four_bit(linear: nn.Linear, holding: Holding) -> nn.Module:
     from bitsandbytes.nn import Linear4bit, Params4bit
 
     with torch.device("meta"):  # its own weights are not needed
-        made: Any = Linear4bit(linear.in_features, linear.out_features, bias=False, compute_dtype=compute_dtype)
+        made: Any = Linear4bit(
+            linear.in_features, linear.out_features, bias=False, compute_dtype=holding.torch_computes
+        )
     # bitsandbytes would repack weights in evaluation mode on CPUs with AVX512-BF16, and then compute in bfloat16:
     # samples would come from another policy than the one that is trained.
     made.support_avx512bf16_for_cpu = False
     made.weight = Params4bit(
-        linear.weight.data.contiguous(),
+        linear.weight.data.to(holding.torch_computes).contiguous(),  # it unpacks to the type that it was given
         requires_grad=False,
         blocksize=BLOCK,
-        compress_statistics=double_quant,
+        compress_statistics=holding.double_quant,
         quant_type="nf4",
         module=made,
     ).to("cpu")

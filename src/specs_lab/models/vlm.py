@@ -151,12 +151,12 @@ class VLM(torch.nn.Module):
     @property
     def num_parameters(self) -> int:
         """Number of parameters, tied weights counted once."""
-        return sum(p.numel() for p in self.model.parameters())
+        return sum(map(_size, self.model.parameters()))
 
     @property
     def forward_parameters(self) -> int:
         """Parameters that a text token passes through: the layers and the output layer, not the embedding table."""
-        layers = sum(p.numel() for p in self.family.text_model.layers.parameters())
+        layers = sum(map(_size, self.family.text_model.layers.parameters()))
         return layers + self.core.lm_head.weight.numel()
 
     @contextmanager
@@ -366,3 +366,9 @@ class VLM(torch.nn.Module):
             self.core.activation_checkpointing_enable(activation_checkpointing_kwargs=how)
         else:
             self.core.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how)
+
+
+def _size(parameter: Tensor) -> int:
+    """Number of weights; quantised ones are packed, and know their shape."""
+    state = getattr(parameter, "quant_state", None)
+    return parameter.numel() if state is None else state.shape.numel()

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from specs_lab.core.options import Checks
 
-
 OPTIMIZERS = ("adamw", "adamw_8bit", "paged_adamw_8bit")
 
 

@@ -209,6 +209,16 @@ def tensors_of_config(folder: Path) -> dict[str, tuple[int, ...]]:
     return {name: tuple(weight.shape) for name, weight in model.named_parameters()}
 
 
+def _whole(folder: Path) -> list[Path]:
+    """The files of weights in a folder; none if some of them are missing."""
+    index = folder / "model.safetensors.index.json"
+    files = sorted(folder.glob("*.safetensors"))
+    if not index.is_file():
+        return files
+    wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    return files if wanted <= {path.name for path in files} else []
+
+
 def shape_of_folder(folder: Path) -> ModelShape:
     """The shape of the model in a folder: of its weights where they are, else of its configuration.
 
@@ -217,7 +227,7 @@ def shape_of_folder(folder: Path) -> ModelShape:
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        files = sorted(folder.glob("*.safetensors"))
+        files = _whole(folder)
         tensors = tensors_of_files(files) if files else tensors_of_config(folder)
     except (OSError, ValueError) as error:
         raise UnknownShape(" ".join(str(error).split())) from error

@@ -1,4 +1,4 @@
-"""Looks of pictures that come from elsewhere: what a style shift is for a dataset. None takes away what is asked about."""
+"""Looks of pictures that come from elsewhere: what a style shift is for a dataset. None hides what is asked about."""
 
 from __future__ import annotations
 

@@ -25,12 +25,21 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetBuilder, IterableDataset
 
 Row = dict[str, Any]
+Splits = tuple[str, dict[str, list[str]]]
+"""The kind of a dataset's files, and the files of each split."""
 
 _KINDS = ("parquet", "json", "arrow", "csv")
 _SUFFIXES = {".parquet": "parquet", ".json": "json", ".jsonl": "json"}
 _ROWS_AT_ONCE = 16
 _SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\.\w+)")
 _AT_COMMIT = re.compile(r"hf://datasets/[^@]+@[^/]+/(.+)")
+_WORD = re.compile(r"[a-z]+")
+_SPLIT_WORDS = {
+    "train": {"train", "training"},
+    "validation": {"validation", "valid", "val", "dev"},
+    "test": {"test", "testing", "eval", "evaluation"},
+}
+"""As the `datasets` library tells splits."""
 _DATA = ("*.parquet", "*.json", "*.jsonl", "*.arrow", "*.csv", "README.md")
 
 
@@ -194,8 +203,8 @@ def _load(ref: TableRef, *, streaming: bool) -> Dataset | IterableDataset:
 
     if ref.path:
         kind, files = _local_files(ref, Path(ref.path))
-    elif streaming:
-        kind, files = _files_of(_hub_builder(ref), ref)
+    elif streaming and not _is_offline():
+        kind, files = _of_split(ref, *_splits_of(_hub_builder(ref)))
     else:
         kind, files = _downloaded(ref)
     return load_dataset(
@@ -218,9 +227,36 @@ def _local_files(ref: TableRef, path: Path) -> tuple[str, list[str]]:
         return _SUFFIXES[path.suffix], [str(path)]
     if not path.is_dir():
         raise UserError([Fault(str(path), "there is no such folder or file", "give the path of a local copy")])
-    kind, files = _files_of(_local_builder(ref, path), ref)
+    try:
+        found = _splits_of(_local_builder(ref, path))
+    except ValueError:  # pictures in some splits, tables in others: so they lie beside each other
+        if ref.files or not (found := _beside_pictures(ref, path)):
+            raise
+    else:
+        if found[0] not in _KINDS and not ref.files:
+            found = _beside_pictures(ref, path) or found
+    kind, files = _of_split(ref, *found)
     _check_complete(ref, files)
     return kind, files
+
+
+def _beside_pictures(ref: TableRef, folder: Path) -> Splits | None:
+    """The tables in a folder of pictures, which the library takes for a dataset of nothing but pictures.
+
+    Their splits are told by words in their paths; if there are none, all is for training.
+    """
+    place = folder / ref.config if ref.config else folder
+    tables = [file for file in sorted(place.rglob("*")) if file.suffix in _SUFFIXES and file.is_file()]
+    kinds = {_SUFFIXES[file.suffix] for file in tables}
+    if len(kinds) != 1:
+        return None
+    splits: dict[str, list[str]] = {}
+    for file in tables:
+        words = set(_WORD.findall(file.relative_to(place).as_posix().lower()))
+        named = [split for split, synonyms in _SPLIT_WORDS.items() if words & synonyms]
+        for split in named:
+            splits.setdefault(split, []).append(str(file))
+    return kinds.pop(), splits or {"train": list(map(str, tables))}
 
 
 def _local_builder(ref: TableRef, folder: Path) -> DatasetBuilder:
@@ -244,27 +280,34 @@ def _hub_builder(ref: TableRef) -> DatasetBuilder:
     return load_dataset_builder(ref.repo, ref.config, revision=ref.revision, data_files=files)
 
 
-def _downloaded(ref: TableRef) -> tuple[str, list[str]]:
-    """The files of a table of the hub, in the local cache; only those of the split are fetched."""
+def _is_offline() -> bool:
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE:
+    return constants.HF_HUB_OFFLINE
+
+
+def _downloaded(ref: TableRef) -> tuple[str, list[str]]:
+    """The files of a table of the hub, in the local cache; only those of the split are fetched."""
+    if _is_offline():
         return _local_files(ref, snapshot(ref.repo, ref.revision, "dataset", [*_DATA, *ref.files]))
-    kind, files = _files_of(_hub_builder(ref), ref)
+    kind, files = _of_split(ref, *_splits_of(_hub_builder(ref)))
     names = [found[1] if (found := _AT_COMMIT.fullmatch(file)) else file for file in files]
     folder = snapshot(ref.repo, ref.revision, "dataset", ["README.md", *names])
     return kind, [str(folder / name) for name in names]
 
 
-def _files_of(builder: DatasetBuilder, ref: TableRef) -> tuple[str, list[str]]:
-    """The kind of a dataset, and the files of a split.
+def _splits_of(builder: DatasetBuilder) -> Splits:
+    found: Mapping[Any, Any] = builder.config.data_files or {}  # pyright: ignore[reportAssignmentType]
+    files = {str(split): [str(file) for file in names] for split, names in found.items()}
+    return type(builder).__module__.rpartition(".")[2], files
+
+
+def _of_split(ref: TableRef, kind: str, files: Mapping[str, list[str]]) -> tuple[str, list[str]]:
+    """The kind of a dataset, and the files of the wanted split.
 
     Raises:
         UserError: If it is of another kind, or has no such split.
     """
-    kind = type(builder).__module__.rpartition(".")[2]
-    found: Mapping[Any, Any] = builder.config.data_files or {}  # pyright: ignore[reportAssignmentType]
-    files = {str(split): [str(file) for file in names] for split, names in found.items()}
     if kind not in _KINDS or not files:
         fix = "give parquet, JSON or JSON lines, or name the files"
         raise UserError([Fault(ref.name, f"holds no table that can be read (it is of kind '{kind}')", fix)])

@@ -116,7 +116,9 @@ class TrainingModule(LightningModule):
         learning, stored = self._learning(), set(checkpoint["state_dict"])
         if learning != stored:
             other = sorted(learning ^ stored)
-            what = f"the checkpoint is of another model or adapter: {len(other)} weights differ, the first is {other[0]}"
+            what = (
+                f"the checkpoint is of another model or adapter: {len(other)} weights differ, the first is {other[0]}"
+            )
             raise UserError([Fault("checkpoint", what, "resume with the options that it was made with")])
         self.load_progress_state(checkpoint["specs_lab"]["progress"])
         self._generators = checkpoint["specs_lab"]["generators"]

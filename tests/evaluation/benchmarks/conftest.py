@@ -44,8 +44,8 @@ def mathvista_row(number: int, **changes) -> dict:
             "split": "testmini",
             "task": "figure question answering",
         },
-        "query": "Hint: Please answer the question requiring an integer answer and provide the final value, e.g., 1, 2, "
-        "3, at the end.\nQuestion: How many bars are there?",
+        "query": "Hint: Please answer the question requiring an integer answer and provide the final value, e.g., 1, "
+        "2, 3, at the end.\nQuestion: How many bars are there?",
         **changes,
     }
 

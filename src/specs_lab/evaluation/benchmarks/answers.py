@@ -3,11 +3,12 @@ r"""Scores a response against a row by rule: the stated answer first, then what 
 1. The answer in the place of the format that was asked for, or however else it is stated
    (:func:`specs_lab.rewards.extraction.answer_in`): tags, ``\boxed{}``, "the answer is x".
 2. If nothing is stated, or what is stated cannot be read as an answer of the row's type, candidates from the text:
-   for options the last letter in parentheses, a named letter, a letter at the end, the only option whose text occurs;
-   for numbers and formulas what follows the last ``=``, the last formula between ``$``, the last number.
+   of the last sentence that has any. For options that is a letter called an option or the answer, in parentheses, at
+   the start or the end, or the only option whose text occurs; for numbers and formulas what follows ``=``, a formula
+   between ``$``, the only number.
 
 Candidates are compared by :func:`specs_lab.rewards.grader.grade`, as everywhere. Nothing is guessed: where no
-candidate can be read, the answer is wrong.
+candidate can be read, or a sentence names several options or numbers, the answer is wrong.
 """
 
 from __future__ import annotations
@@ -22,18 +23,20 @@ from specs_lab.rewards.extraction import SEARCHED, answer_in
 from specs_lab.rewards.grader import LONGEST_ANSWER, Gold, Verdict, grade, read_gold, terms_of
 from specs_lab.rewards.judge import Judge, Judged
 from specs_lab.rewards.kinds.writing import folded
+from specs_lab.rewards.quantities import read_quantity
 
 _MOST_OPTIONS = 26
 _IN_PARENTHESES = re.compile(r"\(([A-Z])\)")
 _NAMED = re.compile(r"\b(?:option|choice|answer)s?\s*(?:is|:)?\s*[(*\"']{0,3}([A-Z])\b(?!')", re.IGNORECASE)
-_LABELLED_LINE = re.compile(r"^\W{0,3}([A-Z])[.):](?=\s|$)", re.MULTILINE)
-_AT_END = re.compile(r"(?:^|[\s(*:\"'])([A-Z])[)*\"']{0,3}[.!]?\s*$")
+_LABEL = re.compile(r"^\W{0,3}([A-Z])(?:[.):](?=\s|$)|,(?=(?:[^A-Z]|\bI\b)*$)|\W{0,3}$)")
+_AT_END = re.compile(r"(?:\b(?:is|be|choose|select|pick)|:)\s*[(*\"']{0,3}([A-Z])[)*\"'.!]{0,4}\s*$")
+_SENTENCE = re.compile(r"(?<=[.!?])(?<!\b[A-Z]\.)\s+|\n+")
+_WORD = re.compile(r"\s?([^\s\d.,;:!?)]+)")
 _NUMBER = re.compile(
-    r"[-\u2212]?(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s?/\s?\d+)?(?:\s?%)?(?![\w]|\.\d)"
+    r"[-\u2212]?(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s?/\s?\d+)?(?:\s?%)?(?!\d|\.\d)"
     r"|(?<![\w.])[-\u2212]?\.\d+"
 )
 _FORMULA = re.compile(r"\$([^$\n]{1,400})\$")
-_EQUALS = re.compile(r"=\s*([^=\n]{1,400}?)\s*(?:[.!]?\s*$|[,;]\s|\.\s)", re.MULTILINE)
 _BRACKETS = re.compile(r"\[[^\[\]\n]{1,2000}\]")
 _NUMERIC = frozenset({"integer", "number", "fraction"})
 _FORMULAS = _NUMERIC | {"expression", "equation", "ratio", "interval", "set", "matrix"}
@@ -61,6 +64,8 @@ def judge_answer(row: ProblemRow, response: str, judge: Judge | None = None) -> 
             break
         if found.extracted is None:
             found = Verdict(False, gold.name, candidate, f"not of type {gold.name}")
+    if gold.name == "choice":
+        return _by_value(row, gold, found)
     return found if found.correct or gold.name not in _JUDGED else _put_to_judge(row, found, judge)
 
 
@@ -93,16 +98,32 @@ def _last_line(response: str) -> str:
     return lines[-1] if lines else ""
 
 
+def _sentences(text: str) -> list[str]:
+    """The sentences and lines of a text, the last first."""
+    return [part for part in reversed(_SENTENCE.split(text)) if part.strip()]
+
+
 def _letters(text: str, choices: Sequence[str]) -> Iterator[str]:
-    """Letters of options that a text names, the likeliest way of naming first."""
+    """The letter of the one option that the last sentence which names any names; none if that names several."""
     last = letter_at((len(choices) or _MOST_OPTIONS) - 1)
-    for form in (_NAMED, _IN_PARENTHESES, _LABELLED_LINE, _AT_END):
-        # "answer is a circle": the words may be in any case, the letter may not
-        letters = [letter for letter in form.findall(text) if "A" <= letter <= last]
-        if letters:
-            yield letters[-1]
-    if (only := _only_option(text, choices)) is not None:
-        yield letter_at(only)
+    for sentence in _sentences(text):
+        for form in (_NAMED, _IN_PARENTHESES, _LABEL, _AT_END):
+            # "answer is a circle": the words may be in any case, the letter may not
+            found = {match[1]: match for match in form.finditer(sentence) if "A" <= match[1] <= last}
+            if found:
+                agreed = len(found) == 1 and not _contradicted(next(iter(found.values())), choices)
+                yield from found if agreed else ()
+                return
+        if (only := _only_option(sentence, choices)) is not None:
+            yield letter_at(only)
+            return
+
+
+def _contradicted(named: re.Match[str], choices: Sequence[str]) -> bool:
+    """Whether what follows a letter is the text of another option."""
+    rest = folded(named.string[named.end() :].lstrip(" .:)*"))
+    same = [letter_at(index) for index, choice in enumerate(choices) if rest and folded(choice) == rest]
+    return bool(same) and named[1] not in same
 
 
 def _only_option(text: str, choices: Sequence[str]) -> int | None:
@@ -118,13 +139,28 @@ def _only_option(text: str, choices: Sequence[str]) -> int | None:
 
 
 def _formulas(text: str, *, numbers: bool) -> Iterator[str]:
-    if equals := _EQUALS.findall(text):
-        yield equals[-1].strip("$ ")
-    if formulas := _FORMULA.findall(text):
-        yield formulas[-1].rpartition("=")[2]
-        yield formulas[-1]
-    if numbers and (found := _NUMBER.findall(text)):
-        yield found[-1]
+    """What the last sentence with a formula or a number in it comes to; nothing if it has several numbers."""
+    for sentence in _sentences(text):
+        tail = sentence.rpartition("=")[2] if "=" in sentence else ""
+        if tail.strip(" .$"):
+            yield tail.strip().rstrip(".").strip("$ ")
+        formulas = _FORMULA.findall(sentence)
+        if formulas:
+            yield formulas[-1].rpartition("=")[2]
+            yield formulas[-1]
+        found = set(_numbers(tail or sentence)) if numbers else set()
+        if len(found) == 1:
+            yield from found
+        if tail or formulas or found:
+            return
+
+
+def _numbers(text: str) -> Iterator[str]:
+    """The numbers in a text; with its unit where one follows, for a number of something else is no answer."""
+    for match in _NUMBER.finditer(text):
+        word = _WORD.match(text, match.end())
+        measured = f"{match[0]} {word[1]}" if word else ""
+        yield measured if measured and read_quantity(measured) is not None else match[0]
 
 
 def _graded(row: ProblemRow, gold: Gold, candidate: str) -> Verdict | None:
@@ -162,20 +198,12 @@ def _says_the_same(given: frozenset[str], gold: frozenset[str], choices: Sequenc
     return all(i < len(choices) for i in indexes) and len({folded(choices[i]) for i in indexes}) == 1
 
 
-def by_value(row: ProblemRow, verdict: Verdict) -> Verdict:
-    """Grades an answer by the right option's value, if it is no option's letter: 0.5 where the option says 1/2.
-
-    Args:
-        row: A row with options.
-        verdict: What became of the answer.
-    """
-    if verdict.correct or verdict.extracted is None or not row.choices:
-        return verdict
-    gold = read_gold(row.answer, "choice", terms_of(row.choices))
-    if gold.kind.read(verdict.extracted, gold.form, gold.terms) is not None or len(gold.form) != 1:
+def _by_value(row: ProblemRow, gold: Gold, verdict: Verdict) -> Verdict:
+    """Grades an answer by the right option's value, if it is no option's letter: 0.5 where the option says 1/2."""
+    if verdict.correct or verdict.extracted is None or not row.choices or len(gold.form) != 1:
         return verdict
     text = row.choices[ord(next(iter(gold.form))) - ord("A")]
-    if not text.strip():
+    if not text.strip() or gold.kind.read(verdict.extracted, gold.form, gold.terms) is not None:
         return verdict
     value = grade(f"<answer>{verdict.extracted}</answer>", text)
     return replace(value, kind="choice", extracted=verdict.extracted) if value.correct else verdict

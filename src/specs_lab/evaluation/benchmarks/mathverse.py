@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from specs_lab.evaluation.benchmarks.answers import by_value, judge_answer
+from specs_lab.evaluation.benchmarks.answers import judge_answer
 from specs_lab.evaluation.benchmarks.base import BENCHMARKS, Benchmark, Item, Parts, Scored, accuracy_parts
 from specs_lab.evaluation.benchmarks.cells import (
     letter_at,
@@ -77,7 +77,7 @@ class MathVerse(Benchmark):
 
     def score(self, item: Item, response: str, judge: Judge | None) -> Verdict:
         """Options by letter, text or value; free answers by their type."""
-        return by_value(item.row, judge_answer(item.row, response, judge))
+        return judge_answer(item.row, response, judge)
 
     def parts(self, scored: Scored) -> Parts:
         """Accuracy by version, question type, subject and subfield, and by version and subject at once."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from specs_lab.evaluation.benchmarks.answers import judge_answer
@@ -31,14 +31,13 @@ from specs_lab.evaluation.benchmarks.base import (
 )
 from specs_lab.evaluation.benchmarks.cells import letter_at, picture_in, text_in, with_readable_gold, without_marks
 from specs_lab.problems.rows import BrokenRow, ProblemRow
-from specs_lab.rewards.extraction import extract
 from specs_lab.rewards.grader import Verdict
 from specs_lab.rewards.judge import Judge
 
 MULTI = "multi"
 _KEY = re.compile(r"([23])steps_([123]|multi)")
 _OPTION = re.compile(r"(?:^|;|\n)\s*([A-Z])\s*[.:)]\s*")
-_TEMPLATE = re.compile(r"<Answer>\W{0,8}([A-Z])\b")
+_TEMPLATE = re.compile(r"<Answer>[\s:<]*([^<>\n]*)")
 """The place of the answer in the form that the public evaluation asks for."""
 _HALF = 0.5
 
@@ -112,8 +111,8 @@ class WeMath(Benchmark):
     def score(self, item: Item, response: str, judge: Judge | None) -> Verdict:
         """By letter or text of the option; also ``<Answer>: <<B>>``, as the public template has it."""
         places = _TEMPLATE.findall(response)
-        if places and not _has_section(response):
-            return replace(judge_answer(item.row, places[-1], judge), extracted=places[-1])
+        if places and "</answer>" not in response:
+            return judge_answer(item.row, f"<answer>{places[-1]}</answer>", judge)
         return judge_answer(item.row, response, judge)
 
     def parts(self, scored: Scored) -> Parts:
@@ -175,7 +174,3 @@ def options_in(text: str) -> tuple[str, ...]:
         raise BrokenRow("no_options", f"{text[:80]!r} is no list of options")
     ends = [place.start() for place in kept[1:]] + [len(text)]
     return tuple(text[place.end() : end].strip().rstrip(";").strip() for place, end in zip(kept, ends, strict=True))
-
-
-def _has_section(response: str) -> bool:
-    return extract(response) is not None and ("</answer>" in response or "\\boxed" in response)

@@ -38,4 +38,5 @@ class QLoraAdapter(LoraAdapter):
         """NF4, made from the weights in the model's type of numbers."""
         from specs_lab.models.holding import Holding
 
-        return Holding(dtype=setup.dtype, four_bit=True, double_quant=self.double_quant)
+        computes = self.compute_dtype or setup.dtype
+        return Holding(dtype=setup.dtype, four_bit=True, double_quant=self.double_quant, computes=computes)

@@ -106,12 +106,22 @@ class Family(ABC):
             wanted |= of_projector
         # The output layer of torch's own attention block is never called as a layer, so an adapter there does nothing.
         bypassed = {id(module.out_proj) for module in self.core.modules() if isinstance(module, nn.MultiheadAttention)}
-        patterns = {
-            r"\.".join(r"\d+" if part.isdigit() else re.escape(part) for part in name.split("."))
-            for name, module in self.core.named_modules()
-            if isinstance(module, nn.Linear) and id(module) in wanted - bypassed
-        }
-        return "|".join(sorted(patterns))
+        return "|".join(
+            sorted(
+                {
+                    self._in_any_layer(name)
+                    for name, module in self.core.named_modules()
+                    if isinstance(module, nn.Linear) and id(module) in wanted - bypassed
+                }
+            )
+        )
+
+    def _in_any_layer(self, name: str) -> str:
+        """A regular expression for a module's full name and those of its fellows in other layers."""
+        steps = name.split(".")
+        parents = [self.core.get_submodule(".".join(steps[:depth])) for depth in range(len(steps))]
+        of_layers = (isinstance(parent, nn.ModuleList) for parent in parents)
+        return r"\.".join(r"\d+" if any_ else re.escape(step) for step, any_ in zip(steps, of_layers, strict=True))
 
     def _module_ids(self, names: Sequence[str]) -> set[int]:
         return {id(inner) for module in self._modules(names) for inner in module.modules()}
@@ -143,8 +153,8 @@ class Family(ABC):
         del processor
 
     @abstractmethod
-    def expected_features(self, vision: Mapping[str, Tensor]) -> int:
-        """How many placeholders the pictures of one prompt need, counted from what the tower is given.
+    def expected_features(self, vision: Mapping[str, Tensor]) -> int | None:
+        """How many placeholders the pictures of one prompt need, counted from what the tower is given; None: not known.
 
         Args:
             vision: The prompt's vision inputs; empty without pictures.
@@ -195,9 +205,8 @@ class Family(ABC):
 
     # -- for the families --------------------------------------------------------------------------------------------
 
-    def _seen(self, prompts: Sequence[Prompt], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Vision inputs of several prompts where the model is."""
-        del prompts
+    def _placed(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Vision inputs, where the model is."""
         device = self.core.get_input_embeddings().weight.device
         return {name: value.to(device) for name, value in inputs.items()}
 
@@ -235,9 +244,10 @@ class UnknownFamily(OneAxisFamily):
         """The language model without its head."""
         return self.core.model.language_model
 
-    def expected_features(self, vision: Mapping[str, Tensor]) -> int:
-        """Not known."""
-        raise NotImplementedError(f"the features of {type(self.core).__name__} cannot be counted")
+    def expected_features(self, vision: Mapping[str, Tensor]) -> int | None:
+        """Not known: the model itself compares when it runs."""
+        del vision
+        return None
 
     def features(self, prompts: Sequence[Prompt]) -> list[Features]:
         """Never asked for: prompts are not shared."""

@@ -39,7 +39,7 @@ class Idefics(OneAxisFamily):
 
     def features(self, prompts: Sequence[Prompt]) -> list[Features]:
         """One run of the tower for all tiles."""
-        joined = self._seen(prompts, self.plain_inputs(prompts, torch.empty(0)))
+        joined = self._placed(self.plain_inputs(prompts, torch.empty(0)))
         output: Any = self.core.model.get_image_features(**joined, return_dict=True).pooler_output
         flat = torch.cat([part.reshape(-1, part.shape[-1]) for part in output])
         return [(part,) for part in self._by_prompt(flat, prompts)]

@@ -36,7 +36,7 @@ class InternVL(OneAxisFamily):
 
     def features(self, prompts: Sequence[Prompt]) -> list[Features]:
         """One run of the tower for all tiles."""
-        joined = self._seen(prompts, concatenated(prompts))
+        joined = self._placed(concatenated(prompts))
         output: Any = self.core.model.get_image_features(**joined, return_dict=True).pooler_output
         return [(part,) for part in self._by_prompt(output.flatten(0, 1), prompts)]
 

@@ -40,7 +40,7 @@ class QwenVL(Family):
 
     def features(self, prompts: Sequence[Prompt]) -> list[Features]:
         """One run of the tower for all pictures; what later layers add comes along."""
-        joined = self._seen(prompts, concatenated(prompts))
+        joined = self._placed(concatenated(prompts))
         output = self.core.get_image_features(joined["pixel_values"], joined["image_grid_thw"])
         parts = [torch.cat(list(output.pooler_output)), *self._deeper(output)]
         return list(zip(*(self._by_prompt(part, prompts) for part in parts), strict=True))

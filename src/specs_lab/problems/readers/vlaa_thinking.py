@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,15 +16,25 @@ _PICTURES = "images"
 @READERS.register("vlaa_thinking")
 def read(row: Mapping[str, Any], place: Place) -> ProblemRow:
     """Reads a row; its family is the dataset that its picture comes from: the first folder of the path."""
+    box = _box(row.get("gt"))
     return problem(
         place,
         id=text_of(row, "id") or str(place.number),
         question=text_of(row, "question"),
-        answer=stated(text_of(row, "gt")),
+        answer=box or stated(text_of(row, "gt")),
         images=pictures_of(row.get("image")),
+        kind="box" if box else None,
         family=_source(row.get("image")),
         about={name: text for name in ("caption",) if (text := text_of(row, name))},
     )
+
+
+def _box(gold: Any) -> str:
+    """The text of a box, if the gold answer is one; `datasets` makes a list of what is written like one."""
+    from specs_lab.rewards.kinds.regions import read_box
+
+    text = json.dumps(gold) if isinstance(gold, list) else str(gold).strip()
+    return text if text.startswith("[") and read_box(text) is not None else ""
 
 
 def _source(image: Any) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from specs_lab.core.options import Checks, option
 
+PREFLIGHTS = ("strict", "warn", "off")
+
 
 def _gpu_is_there() -> bool:
     import torch  # only who asks for a GPU waits for it
@@ -26,6 +28,9 @@ class TrainerOptions:
         share_prompts: Encode a prompt once for all its completions, where the model's family allows it.
         gradient_checkpointing: Keep one activation a layer and make the others again: less memory, a third more work.
         feature_cache_mb: Most memory, in MiB, for picture features of a frozen vision tower.
+        preflight: What happens before a run that has stages to make: ``strict`` stops it where disk, memory or versions
+            are certain not to do, and warns where they may not; ``warn`` only tells of all that; ``off`` does not look.
+            `specs-lab doctor` looks closer.
     """
 
     accelerator: str = "cpu"
@@ -35,6 +40,7 @@ class TrainerOptions:
     share_prompts: bool = True
     gradient_checkpointing: bool = False
     feature_cache_mb: int = 256
+    preflight: str = "strict"
 
     def __post_init__(self) -> None:
         Checks().one_of("accelerator", self.accelerator, ("cpu", "gpu", "auto")).at_least(
@@ -43,4 +49,6 @@ class TrainerOptions:
             self.accelerator != "gpu" or _gpu_is_there(), "accelerator", "no GPU is available", "choose trainer=cpu"
         ).at_least("micro_batch_tokens", self.micro_batch_tokens, 1).at_least(
             "sample_batch_size", self.sample_batch_size, 1
-        ).at_least("feature_cache_mb", self.feature_cache_mb, 0).done()
+        ).at_least("feature_cache_mb", self.feature_cache_mb, 0).one_of(
+            "preflight", self.preflight, PREFLIGHTS
+        ).done()

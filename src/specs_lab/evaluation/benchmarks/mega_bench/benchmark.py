@@ -63,7 +63,6 @@ class MegaBench(Benchmark):
             question=text,
             answer=golds[0] if len(golds) == 1 and golds[0].strip() else answer,
             images=media,
-            kind="open",
             family=task,
             about={label: ", ".join(names) for label, names in groups.items()},
         )

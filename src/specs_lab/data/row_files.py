@@ -1,0 +1,161 @@
+"""Reads files of rows that others wrote, row by row, and keeps an account of the rows that cannot be used."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from specs_lab.core.errors import Fault, UserError
+from specs_lab.problems.rows import BrokenRow
+
+FAULTS_SHOWN = 20
+NOT_JSON = "not_json"
+_ROWS_AT_ONCE = 32
+
+
+@dataclass
+class Account:
+    """How many rows of a file were read, and what was wrong with which.
+
+    Attributes:
+        path: The file.
+        fixes: What to do about each kind of broken row, by the name that it is counted under.
+        counts: ``rows`` that were read, and ``broken/<reason>``.
+        faults: The first broken rows.
+    """
+
+    path: Path
+    fixes: Mapping[str, str]
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: list[Fault] = field(default_factory=list)
+
+    def broken(self, where: str, number: int, row: BrokenRow) -> None:
+        """Counts a row that cannot be used."""
+        self.counts[f"broken/{row.reason}"] += 1
+        if len(self.faults) < FAULTS_SHOWN:
+            self.faults.append(Fault(f"{self.path}: {where} {number}", row.what, self.fixes[row.reason]))
+
+    def close(self, usable: int, *, skip_broken: bool) -> None:
+        """Ends the reading.
+
+        Args:
+            usable: How many rows can be used.
+            skip_broken: Whether broken rows may be left out; there must then be another.
+
+        Raises:
+            UserError: With the first 20 broken rows and the number of the others; or if there are no rows at all.
+        """
+        if self.faults and not (skip_broken and usable):
+            raise UserError([*self.faults, *self._others()])
+        if not self.counts["rows"]:
+            raise UserError([Fault(str(self.path), "has no rows", "give a file with a row for each example")])
+
+    def _others(self) -> list[Fault]:
+        """A last fault that stands for the broken rows which are not listed."""
+        by_reason = {name.removeprefix("broken/"): n for name, n in self.counts.items() if name.startswith("broken/")}
+        more = sum(by_reason.values()) - len(self.faults)
+        if not more:
+            return []
+        reasons = ", ".join(f"{name}: {n}" for name, n in sorted(by_reason.items()))
+        fix = "mend the rows, or have broken rows left out"
+        return [Fault(str(self.path), f"{more} more rows of {self.counts['rows']} are broken (in all: {reasons})", fix)]
+
+
+def rows_of(
+    path: Path,
+    *,
+    needed: Sequence[Sequence[str]] = (),
+    wanted: Sequence[str] | None = None,
+    kinds: Sequence[str] = (".parquet", ".jsonl"),
+) -> Iterator[tuple[str, int, Mapping[str, Any] | BrokenRow]]:
+    """What rows are called in a file, their number from 1, and the rows.
+
+    Of a parquet file and of JSON lines only a few rows are in memory at once; a ``.json`` file is one list.
+
+    Args:
+        path: The file.
+        needed: Columns that a parquet file must have, each as its alternatives.
+        wanted: The columns that are read from a parquet file; None: all.
+        kinds: The endings of files that are taken.
+
+    Raises:
+        UserError: If there is no such file, it is of another kind, cannot be read, or lacks a column.
+    """
+    of_kind = " or ".join(kinds)
+    if not path.is_file():
+        raise UserError([Fault(str(path), "there is no such file", f"give the path of a {of_kind} file")])
+    if path.suffix not in kinds:
+        raise UserError([Fault(str(path), f"'{path.suffix}' is no known kind of file", f"give a {of_kind} file")])
+    if path.suffix == ".parquet":
+        return _parquet_rows(path, needed, wanted)
+    return _json_lines(path) if path.suffix == ".jsonl" else _json_list(path)
+
+
+def count_rows(path: Path) -> int:
+    """About how many rows a file has, for those who wait; nothing is checked."""
+    if path.suffix == ".parquet":
+        from pyarrow import ArrowException, parquet
+
+        try:
+            return parquet.read_metadata(path).num_rows
+        except (ArrowException, OSError):
+            return 0
+    with path.open("rb") as file:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b"")) + 1
+
+
+def _parquet_rows(
+    path: Path, needed: Sequence[Sequence[str]], wanted: Sequence[str] | None
+) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            _check_columns(path, names, needed)
+            columns = None if wanted is None else [name for name in names if name in wanted]
+            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield "row", number, row
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError([Fault(str(path), f"is no readable parquet file ({error})", "write it anew")]) from error
+
+
+def _check_columns(path: Path, names: Sequence[str], needed: Sequence[Sequence[str]]) -> None:
+    missing = [" or ".join(f"'{name}'" for name in group) for group in needed if not set(group) & set(names)]
+    if missing:
+        have = ", ".join(names) or "none"
+        raise UserError([Fault(str(path), f"has no column {one} (it has: {have})", "add it") for one in missing])
+
+
+def _json_lines(path: Path) -> Iterator[tuple[str, int, Mapping[str, Any] | BrokenRow]]:
+    with path.open("rb") as lines:  # as bytes, so that a line which is no UTF-8 is a fault of that line only
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield "line", number, _json_row(line)
+
+
+def _json_row(line: bytes) -> Mapping[str, Any] | BrokenRow:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number with thousands of digits; too deep
+        return BrokenRow(NOT_JSON, f"is no JSON ({error})")
+    return row if isinstance(row, dict) else BrokenRow(NOT_JSON, "is no JSON object")
+
+
+def _json_list(path: Path) -> Iterator[tuple[str, int, Mapping[str, Any] | BrokenRow]]:
+    try:
+        rows = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UserError([Fault(str(path), f"is no JSON ({error})", "write one list of objects, in UTF-8")]) from error
+    if not isinstance(rows, list):
+        raise UserError([Fault(str(path), "is no JSON list", "write one list of objects, or a .jsonl file")])
+    for number, row in enumerate(rows, start=1):
+        yield "item", number, row if isinstance(row, dict) else BrokenRow(NOT_JSON, "is no JSON object")

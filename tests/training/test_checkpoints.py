@@ -1,0 +1,101 @@
+"""A checkpoint holds what learns and what the next step depends on, and a resumed run ends as an uninterrupted one."""
+
+import copy
+
+import pytest
+import torch
+from lightning import Callback
+
+from specs_lab.core.errors import UserError
+from specs_lab.models.adapters.full import FullAdapter
+from specs_lab.models.adapters.lora import LoraAdapter
+from specs_lab.models.prompts import Row
+from specs_lab.models.vlm import VLM
+from specs_lab.objectives.sft import SFTOptions
+from specs_lab.training.cold_start import Pair, SFTModule
+from specs_lab.training.fit import AfterSteps, Items, ShuffledBatches, fit
+from specs_lab.training.options.trainer import TrainerOptions
+
+STEPS = 3
+
+
+class _Save(Callback):
+    def __init__(self, path):
+        self.path = path
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if batch_idx == 0:
+            trainer.save_checkpoint(self.path)
+
+
+class _Seen(Callback):
+    def __init__(self):
+        self.batches = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.batches.append((batch_idx, [pair.chosen.completion for pair in batch]))
+
+
+@pytest.fixture
+def train(toy_weights, toy_rows):
+    pairs = [Pair(row, Row(row.prompt, ())) for row in toy_rows]
+
+    def run(adapter, *, callbacks=(), resume=None, **options):
+        vlm = VLM(copy.deepcopy(toy_weights[0]).eval(), toy_weights[1])
+        adapter.attach(vlm, seed=1)
+        torch.manual_seed(5)
+        module = SFTModule(vlm, SFTOptions(steps=STEPS, batch_size=2, **options), 1 << 20)
+        batches = ShuffledBatches(len(pairs), 2, STEPS, 0)
+        data = Items(len(pairs), pairs.__getitem__)
+        fit(module, data, batches, trainer=TrainerOptions(), callbacks=callbacks, resume=resume)
+        return module
+
+    return run
+
+
+def _weights(module):
+    return torch.cat([p.detach().flatten() for p in module.vlm.parameters() if p.requires_grad])
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw_8bit"])
+@pytest.mark.parametrize("adapter", [FullAdapter(), LoraAdapter(rank=2, dropout=0.3)], ids=["full", "dropout"])
+def test_a_resumed_run_ends_as_an_uninterrupted_one(train, tmp_path, adapter, optimizer):
+    path, whole, rest = tmp_path / "first.ckpt", _Seen(), _Seen()
+    first = train(adapter, callbacks=[_Save(path), whole], optimizer=optimizer)
+    second = train(adapter, callbacks=[rest], resume=path, optimizer=optimizer)
+    assert torch.equal(_weights(first), _weights(second))
+    assert rest.batches == whole.batches[1:]
+    assert second.updates == first.updates == STEPS
+    assert (second.budget.tokens, second.budget.flops) == (first.budget.tokens, first.budget.flops)
+
+
+def test_the_comparison_can_fail(train, tmp_path):
+    """Negative control: without the checkpoint's generators, dropout takes another course."""
+    adapter, path = LoraAdapter(rank=2, dropout=0.3), tmp_path / "first.ckpt"
+    first = train(adapter, callbacks=[_Save(path)])
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["specs_lab"]["generators"] = {}
+    torch.save(checkpoint, path)
+    assert not torch.equal(_weights(train(adapter, resume=path)), _weights(first))
+
+
+def test_a_checkpoint_holds_what_learns_and_no_more_and_is_plain_data(train, tmp_path):
+    path = tmp_path / "first.ckpt"
+    module = train(LoraAdapter(rank=2), callbacks=[_Save(path)])
+    checkpoint = torch.load(path, weights_only=True)  # refuses anything but tensors and plain values
+    assert checkpoint["state_dict"].keys() == {n for n, p in module.named_parameters() if p.requires_grad}
+    assert len(checkpoint["optimizer_states"]) == 1
+
+
+def test_a_checkpoint_of_another_adapter_is_refused(train, tmp_path):
+    path = tmp_path / "first.ckpt"
+    train(LoraAdapter(rank=2), callbacks=[_Save(path)])
+    with pytest.raises(UserError, match="another model or adapter"):
+        train(LoraAdapter(rank=2, targets=["q_proj"]), resume=path)
+
+
+def test_what_is_left_after_some_steps():
+    batches = ShuffledBatches(5, 2, 4, seed=0)
+    assert list(AfterSteps(batches, 0)) == list(batches)
+    assert list(AfterSteps(batches, 3)) == list(batches)[3:]
+    assert len(AfterSteps(batches, 3)) == 4  # Lightning counts from the start

@@ -1,4 +1,8 @@
-"""Peak memory of this process: resident on the CPU, allocated on CUDA."""
+"""Peak memory of this process: resident on the CPU, allocated on CUDA.
+
+``python -m benchmarks.memory`` is another thing: the preflight's estimate of a training run against what it takes, for
+every method, full and with LoRA; on a GPU ``--device cuda --shape qwen2_5_vl_3b``.
+"""
 
 from __future__ import annotations
 
@@ -44,3 +48,11 @@ class PeakMemory:
 
             return torch.cuda.max_memory_allocated() / _MEGA
         return _status_mb("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":  # the sides of a comparison import this module, and no model with it
+    import sys
+
+    from benchmarks.memory_table import main
+
+    sys.exit(main())

@@ -7,10 +7,9 @@ So the libraries' own memory, which no estimate is about, is left out.
 from __future__ import annotations
 
 import gc
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +23,23 @@ from specs_lab.models.adapters.dora import DoraAdapter
 from specs_lab.models.adapters.full import FullAdapter
 from specs_lab.models.adapters.lora import LoraAdapter
 from specs_lab.models.adapters.qlora import QLoraAdapter
-from specs_lab.models.reference import make_reference
 from specs_lab.models.setup import ModelSetup
 from specs_lab.models.vlm import VLM, Row
 from specs_lab.objectives.dpo import DPOOptions
 from specs_lab.objectives.grpo import GRPOOptions
 from specs_lab.objectives.hybrid import HybridOptions
 from specs_lab.objectives.sft import SFTOptions
-from specs_lab.preflight.memory import Decoding, Estimate, Pass, Setup, estimate
-from specs_lab.preflight.memory import Adapter as AdapterSize
+from specs_lab.preflight.loads import Adapter as AdapterSize
+from specs_lab.preflight.loads import Decoding, Estimate, Pass, Setup
+from specs_lab.preflight.memory import estimate
 from specs_lab.preflight.shapes import ModelShape, shape_of
 from specs_lab.rewards.scoring import Score
+from specs_lab.stages.coldstart import make_module
 from specs_lab.training.base import TrainingModule
 from specs_lab.training.cold_start import Pair
 from specs_lab.training.fit import ConsecutiveBatches, Items, fit
 from specs_lab.training.grpo import GRPOModule
 from specs_lab.training.options.trainer import TrainerOptions
-from specs_lab.stages.coldstart import make_module
 
 METHODS = ("sft", "dpo", "hybrid", "grpo")
 ADAPTERS = ("full", "lora")
@@ -225,7 +224,13 @@ def estimated(
     )
     branches = {"sft": 1, "grpo": case.group}.get(case.method, 2)
     load = Pass.within(
-        case.micro_batch_tokens, case.prompts, prompt_tokens, branches, case.completion, patches, whole=case.method != "grpo"
+        case.micro_batch_tokens,
+        case.prompts,
+        prompt_tokens,
+        branches,
+        case.completion,
+        patches,
+        whole=case.method != "grpo",
     )
     sampling = None
     if case.method == "grpo":

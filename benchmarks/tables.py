@@ -220,6 +220,35 @@ def _percent(interval: Sequence[float]) -> str:
     return f"{value:.1f} ({low:.0f} to {high:.0f})"
 
 
+def vllm_table(results: Json) -> str:
+    """Whether vLLM says what we say, and where not."""
+    header = ["model", "questions", "same prompt tokens", "same text", "same tokens", "ties", "different texts"]
+    numbers = ("questions", "same_prompt_tokens", "same_text", "same_tokens", "ties", "distinct_texts")
+    settings = results["settings"]
+    row = [f"`{settings['model']}`, {settings['dtype']}", *(str(results[name]) for name in numbers)]
+    row[3] = f"**{row[3]}**"
+    versions = ", ".join(f"{name} {version}" for name, version in results["vllm_versions"].items())
+    note = (
+        f"Greedy, at most {settings['max_tokens']} tokens, {settings['at_once']} questions in flight; "
+        f"{results['prompt_tokens']} prompt and {results['generated_tokens']} generated tokens in all. *Different texts*: "
+        f"how many of the responses are not another's. {_stock(results['stock_processor'])} vLLM's environment: {versions}. Ours: {_machine(results)}"
+    )
+    parted = [
+        f"- `{line['question']}`: {line['ours']!r} and {line['vllm']!r}"
+        + ("" if line["logit_gap"] is None else f", logits {line['logit_gap']:.1e} apart")
+        for line in results["differing"]
+    ]
+    return "\n\n".join([_lines(header, [row]), note, *(["\n".join(parted)] if parted else [])])
+
+
+def _stock(processor: Json) -> str:
+    return (
+        f"transformers' own `{processor['class']}` (with torchvision) makes the same tokens of "
+        f"{processor['same_tokens']} of {processor['questions']} prompts, and pixels that differ by "
+        f"{processor['pixels_differ_by']:.0e} at most."
+    )
+
+
 TABLES: dict[str, Callable[[Json], str]] = {
     "vs_trl": vs_trl_table,
     "scaling": scaling_table,
@@ -228,6 +257,7 @@ TABLES: dict[str, Callable[[Json], str]] = {
     "grading": grading_table,
     "constructions": constructions_table,
     "recipes": recipes_table,
+    "vllm": vllm_table,
 }
 
 

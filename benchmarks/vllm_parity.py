@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.duel import ROOT
@@ -39,6 +40,27 @@ _VERSIONS = (
     "import json, torch, transformers, torchvision, vllm; "
     "print(json.dumps({m.__name__: m.__version__ for m in (vllm, torch, transformers, torchvision)}))"
 )
+# What a reader does who has torchvision, and with it transformers' own processor.
+_STOCK = """
+import json, sys
+import numpy as np
+from PIL import Image
+from transformers import AutoProcessor
+
+folder, asked = sys.argv[1], json.loads(sys.argv[2])
+processor = AutoProcessor.from_pretrained(folder)
+made = {}
+for i, (text, file) in enumerate(asked):
+    content = [{"type": "image"}, {"type": "text", "text": text}]
+    turn = processor.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
+    seen = processor(text=[turn], images=[Image.open(file)], return_tensors="np")
+    made |= {f"ids{i}": seen["input_ids"][0], f"pixels{i}": seen["pixel_values"]}
+np.savez(sys.argv[3], **made)
+print(json.dumps(type(processor).__name__))
+"""
+_STOCK_QUESTIONS = 12
 
 
 @dataclass(frozen=True)
@@ -130,6 +152,33 @@ def gap_at_parting(vlm: VLM, mine: Ours, other: Answer) -> float | None:
     return None
 
 
+def stock_processor(exported: Path, asked: Sequence[Question], ours: Sequence[Ours], folder: Path) -> dict[str, Any]:
+    """What transformers' own processor makes of a few questions, beside ours.
+
+    Args:
+        exported: The exported model.
+        asked: The questions.
+        ours: Our side of them.
+        folder: Where pictures and results are put.
+
+    Returns:
+        Its class, how many questions it was given, for how many it makes the same tokens, and by how much pixels differ
+        at most, after normalisation.
+    """
+    files = [folder / f"{i}.png" for i in range(len(asked))]
+    for question, file in zip(asked, files, strict=True):
+        question.problem.image.save(file)
+    texts = json.dumps([(question.text, str(file)) for question, file in zip(asked, files, strict=True)])
+    name = json.loads(run_python(_STOCK, str(exported), texts, str(folder / "stock.npz")).splitlines()[-1])
+    with np.load(folder / "stock.npz") as made:
+        ids = [made[f"ids{i}"].tolist() == one.prompt.token_ids.tolist() for i, one in enumerate(ours)]
+        pixels = [
+            float(np.abs(made[f"pixels{i}"] - one.prompt.vision["pixel_values"].numpy()).max())
+            for i, one in enumerate(ours)
+        ]
+    return {"class": name, "questions": len(asked), "same_tokens": sum(ids), "pixels_differ_by": max(pixels)}
+
+
 def run(count: int, folder: Path) -> dict[str, Any]:
     """Exports, serves, asks and compares.
 
@@ -144,6 +193,8 @@ def run(count: int, folder: Path) -> dict[str, Any]:
     write_folder(VLM.load(base, setup=setup), exported, dtype="float32", sampling={"do_sample": False})
     vlm, asked = VLM.load(base, setup=setup), questions(count)
     ours = our_side(vlm, asked)
+    few = slice(min(count, _STOCK_QUESTIONS))
+    stock = stock_processor(exported, asked[few], ours[few], folder)
     with Server(exported, folder / "vllm.log", length=512) as server:
         theirs = their_side(server, asked)
     return {
@@ -151,6 +202,7 @@ def run(count: int, folder: Path) -> dict[str, Any]:
         "machine": machine(),
         "vllm_versions": json.loads(run_python(_VERSIONS).splitlines()[-1]),
         "settings": {"model": base.name, "dtype": "float32", "max_tokens": MAX_TOKENS, "at_once": _AT_ONCE},
+        "stock_processor": stock,
         **compare(vlm, asked, ours, theirs),
     }
 

@@ -110,10 +110,15 @@ class Server:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._end()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server has ended."""
+        return self._process.poll() is not None
+
     def _wait(self) -> None:
         until = time.monotonic() + _START_S
         while time.monotonic() < until:
-            if self._process.poll() is not None:
+            if self.ended:
                 raise RuntimeError(f"vLLM ended with code {self._process.returncode}:\n{self._tail()}")
             try:
                 with _open(f"http://127.0.0.1:{self._port}/health", None, 5.0):

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -176,7 +177,7 @@ def test_too_few_placeholders_name_the_prompt(name, checkpoint, monkeypatch):
     vlm = VLM.load(checkpoint(name))
     whole = vlm.family.expected_features
     monkeypatch.setattr(vlm.family, "expected_features", lambda vision: whole(vision) + bool(vision))
-    with pytest.raises(ValueError, match="prompt theirs: .* image placeholders for"):
+    with pytest.raises(ValueError, match=r"prompt theirs: \d+ image placeholders for"):
         vlm.encode_prompts(["?", "?"], [[], IMAGES[0]], ["mine", "theirs"])
 
 
@@ -187,7 +188,7 @@ def test_features_of_odd_sizes_are_counted_right(name, checkpoint):
     draw = np.random.default_rng(5)
     sizes = [(int(w), int(h)) for w, h in draw.integers(4, 90, (40, 2))]
     pictures = [[_picture(size, i)] for i, size in enumerate(sizes)]
-    for some in (pictures, [[*one, *other] for one, other in zip(pictures, pictures[1:], strict=False)]):
+    for some in (pictures, [[*one, *other] for one, other in pairwise(pictures)]):
         prompts = vlm.encode_prompts(["?"] * len(some), some, [str(i) for i in range(len(some))])
         assert all(prompt.vision for prompt in prompts)
 
@@ -380,5 +381,5 @@ def test_answers_end_as_the_chat_template_ends_a_turn(name, checkpoint):
 @every_family
 def test_long_texts_of_any_script_come_back(name, checkpoint):
     vlm = VLM.load(checkpoint(name))
-    text = "Größe: 3 × 4 = 12 — 面积 is 12\n\t(ok)"
+    text = "Größe: 3 ÷ 4 = 0.75 — 面积 is 12\n\t(ok)"
     assert vlm.decode(vlm.encode_completions([text])[0]) == text

@@ -1,8 +1,8 @@
 """Tiny random checkpoints of every family, as folders that look like those of the hub.
 
 Each has what its family's repositories have: the family's own tokenizer class with its special tokens, its chat
-template, the real picture processor's configuration under the stock class names, a processor configuration where the family has
-one, and a video processor's configuration beside. Nothing in them names anything of specs_lab.
+template, the real picture processor's configuration under the stock class names, a processor configuration where the
+family has one, and a video processor's configuration beside. Nothing in them names anything of specs_lab.
 """
 
 from __future__ import annotations

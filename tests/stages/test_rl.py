@@ -82,7 +82,7 @@ def test_stages_of_rl_in_a_row_have_prompts_and_random_numbers_of_their_own(draw
 
 def test_spare_tasks_are_all_different_and_of_all_families(toy_vlm, tmp_path, monkeypatch):
     modules = []
-    monkeypatch.setattr(rl, "load_model", lambda *_: toy_vlm)
+    monkeypatch.setattr(rl, "load_model", lambda *_, **__: toy_vlm)
     monkeypatch.setattr(rl, "save_model", lambda *_: None)
     monkeypatch.setattr(rl, "fit", lambda module, *_, **__: modules.append(module))
     options = {
@@ -172,7 +172,7 @@ def test_training_and_spare_tasks_come_from_the_list(toy_vlm, given, tmp_path, m
         seen["tasks"] = [items[i].id for batch in batches for i in batch]
         seen["spares"] = [module.spare(step, place, 1).id for step in range(4) for place in range(2)]
 
-    monkeypatch.setattr(rl, "load_model", lambda *_: toy_vlm)
+    monkeypatch.setattr(rl, "load_model", lambda *_, **__: toy_vlm)
     monkeypatch.setattr(rl, "save_model", lambda *_: None)
     monkeypatch.setattr(rl, "fit", fit)
     options = {

@@ -90,7 +90,7 @@ def test_a_checkpoint_holds_what_learns_and_no_more_and_is_plain_data(train, tmp
 def test_a_checkpoint_of_another_adapter_is_refused(train, tmp_path):
     path = tmp_path / "first.ckpt"
     train(LoraAdapter(rank=2), callbacks=[_Save(path)])
-    with pytest.raises(UserError, match="another model or adapter"):
+    with pytest.raises(UserError, match="of another model or adapter"):
         train(LoraAdapter(rank=2, targets=["q_proj"]), resume=path)
 
 

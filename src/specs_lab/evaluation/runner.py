@@ -12,7 +12,12 @@ from specs_lab.problems.tasks import ProblemSource, Task
 from specs_lab.rewards.judge import Judge
 from specs_lab.rewards.scoring import Score
 from specs_lab.rollout.inprocess import generate
-from specs_lab.rollout.sampling import Sampling
+from specs_lab.rollout.sampling import Completion, Sampling
+
+_BATCHES = 4
+"""Batches of responses whose prompts are encoded together; the pictures of all of a benchmark fit into no memory."""
+_MOST_KEPT = 2**30
+"""Bytes of encoded pictures that are kept between evaluations."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Sample:
 
 
 class Evaluator:
-    """Evaluates models of one processor on one suite; prompts are encoded once.
+    """Evaluates models of one processor on one suite; prompts are encoded once, as long as they fit into memory.
 
     Args:
         suite: What to measure.
@@ -41,24 +46,37 @@ class Evaluator:
         self._sampling = Sampling(temperature=suite.temperature, max_new_tokens=suite.max_new_tokens)
         self._batch_size = batch_size
         self._judge = judge
-        self._prompts: list[Prompt] = []
+        self._prompts: dict[int, list[Prompt]] = {}
+        self._kept_bytes = 0
 
     def __call__(self, vlm: VLM) -> list[Sample]:
         """Samples one response to every task under common random numbers and scores it."""
-        if not self._prompts:
-            tasks = self.tasks
-            self._prompts = vlm.encode_prompts(
-                [t.text for t in tasks], [t.images for t in tasks], [t.problem.id for t in tasks]
-            )
-        keys = [[f"evaluate/{task.id}"] for task in self.tasks]
-        made = generate(vlm, self._prompts, keys, self._sampling, batch_size=self._batch_size)
-        completions = [completion for (completion,) in made]
+        size = _BATCHES * self._batch_size
+        completions: list[Completion] = []
+        for start in range(0, len(self.tasks), size):
+            keys = [[f"evaluate/{task.id}"] for task in self.tasks[start : start + size]]
+            prompts = self._encoded(vlm, start, start + size)
+            made = generate(vlm, prompts, keys, self._sampling, batch_size=self._batch_size)
+            completions += [completion for (completion,) in made]
         texts = [vlm.decode(completion.token_ids) for completion in completions]
         scores = self._suite.score(texts, self.tasks, self._judge)
         return [
             Sample(task, text, score, completion.truncated)
             for task, text, score, completion in zip(self.tasks, texts, scores, completions, strict=True)
         ]
+
+    def _encoded(self, vlm: VLM, start: int, end: int) -> list[Prompt]:
+        """The prompts of some tasks; kept as long as there is room, for the next evaluation."""
+        if start not in self._prompts:
+            tasks = self.tasks[start:end]
+            prompts = vlm.encode_prompts(
+                [t.text for t in tasks], [t.images for t in tasks], [t.problem.id for t in tasks]
+            )
+            self._kept_bytes += sum(one.nbytes for prompt in prompts for one in prompt.vision.values())
+            if self._kept_bytes > _MOST_KEPT:
+                return prompts
+            self._prompts[start] = prompts
+        return self._prompts[start]
 
 
 def cell_means(samples: Sequence[Sample]) -> dict[tuple[str, str], tuple[float, int]]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from specs_lab.core.errors import Fault, UserError
 from specs_lab.core.progress import Progress
+from specs_lab.core.seeding import python_rng
+from specs_lab.problems.base import Problem
 from specs_lab.problems.tasks import ProblemSource, Task, TaskRef
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def overview(problems: ProblemSource, count: int, measure: Measure, unit: str, p
     datasets = list(_datasets(problems))
     for name, dataset in datasets:
         _count_rows(result, name, dataset)
-    tasks = [task for _, dataset in datasets for task in _even(dataset, max(1, count // len(datasets)), progress)]
+    tasks = [task for _, dataset in datasets for task in _some(dataset, max(1, count // len(datasets)), progress)]
     for split, task in [] if datasets else _drawn(problems, count, progress):
         _count_task(result, split, task)
         tasks.append(task)
@@ -112,10 +114,11 @@ def _count_rows(result: Overview, name: str, dataset: Any) -> None:
         result.pixels.append(entry.pixels)
 
 
-def _even(dataset: Any, count: int, progress: Progress) -> list[Task]:
-    """Tasks at even distances over the rows."""
+def _some(dataset: Any, count: int, progress: Progress) -> list[Task]:
+    """Tasks of some rows, always the same, in the order of the rows."""
     entries = dataset.index.entries
-    picked = entries[:: max(1, len(entries) // count)][:count]
+    chosen = python_rng("inspect").sample(range(len(entries)), min(count, len(entries)))
+    picked = [entries[number] for number in sorted(chosen)]
     cell, wording = next(iter(dataset.cells), ""), next(iter(dataset.instructions), "bare")
     tasks = []
     with progress.task("drawing", len(picked)) as advance:
@@ -142,9 +145,16 @@ def _count_task(result: Overview, split: str, task: Task) -> None:
     problem = task.problem
     result.families[problem.family] += 1
     result.splits[split] += 1
-    result.kinds[problem.answer_type or "inferred"] += 1
+    result.kinds[kind_of(problem)] += 1
     result.pictures[len(task.images)] += 1
     result.pixels.append(sum(image.width * image.height for image in task.images))
+
+
+def kind_of(problem: Problem) -> str:
+    """The type of a problem's answer, told from the answer if the problem does not say it."""
+    from specs_lab.rewards.inference import infer_kind
+
+    return problem.answer_type or infer_kind(problem.answer, problem.choices, problem.unit)
 
 
 def _spread(tasks: list[Task], count: int) -> list[Task]:

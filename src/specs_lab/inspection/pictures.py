@@ -11,7 +11,7 @@ import numpy as np
 
 from specs_lab.core.plotting import COLOURS, DPI, FAINT, INK, WIDTH_INCHES, own_style
 from specs_lab.data.card_pictures import drawable
-from specs_lab.inspection.overview import Overview
+from specs_lab.inspection.overview import Overview, kind_of
 from specs_lab.problems.tasks import Task
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def draw_figures(title: str, found: Overview, path: Path) -> None:
         grid = figure.add_gridspec(2, 3)
         _histogram(figure.add_subplot(grid[0, 0]), "Pixels of a problem", "pixels", found.pixels, logarithmic=True)
         name = f"Length of {found.drawn:,} prompts"
-        _histogram(figure.add_subplot(grid[1, 0]), name, f"{found.unit}, pictures included", found.lengths)
+        _histogram(figure.add_subplot(grid[1, 0]), name, found.unit, found.lengths)
         families = found.families.most_common()
         colours = [_SIDES[found.sides.get(family, "id")] for family, _ in families]
         place = figure.add_subplot(grid[:, 1])
@@ -60,6 +60,8 @@ def draw_figures(title: str, found: Overview, path: Path) -> None:
 
 
 def _histogram(axes: Axes, title: str, label: str, values: Sequence[int], *, logarithmic: bool = False) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     shown = [value for value in values if value > 0]
     if shown:
         least, most = min(shown), max(shown)
@@ -70,7 +72,20 @@ def _histogram(axes: Axes, title: str, label: str, values: Sequence[int], *, log
         axes.axvline(float(np.median(shown)), color=COLOURS[0], linestyle=(0, (4, 2)), linewidth=1.3)
         if spread:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: _compact(value))
+            few = most < 100 * least  # hardly two powers of ten to label
+            axes.xaxis.set_minor_formatter(lambda value, _: _compact(value) if few and f"{value:e}"[0] in "25" else "")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(bottom=0)
     axes.set(title=title, xlabel=f"{label} (dashed: median)", ylabel="problems")
+
+
+def _compact(value: float) -> str:
+    """A number as 300, 20k or 5M."""
+    for size, name in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= size:
+            return f"{value / size:g}{name}"
+    return f"{value:g}"
 
 
 def _around(least: int, most: int) -> tuple[float, float]:
@@ -94,7 +109,7 @@ def _bars(
         axes.annotate(f"{value:,}", (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)
     names = [textwrap.shorten(drawable(name.replace("_", " ")), _NAME_WIDTH, placeholder="…") for name, _ in counts]
     axes.set_yticks(places, names, fontsize=9, parse_math=False)
-    axes.set(title=title, xlim=(0, 1.3 * max(1, *values)), ylim=(max(len(counts), most // 2) - 0.4, -0.6), xticks=[])
+    axes.set(title=title, xlim=(0, 1.3 * max([1, *values])), ylim=(max(len(counts), most // 2) - 0.4, -0.6), xticks=[])
     axes.tick_params(axis="y", length=0)
     axes.spines["bottom"].set_visible(False)
     axes.grid(visible=False)
@@ -140,7 +155,7 @@ def _draw_tile(figure: Figure, task: Task, left: float, top: float) -> None:
     wrapped = [*wrapped[: _LINES - 1], "…"] if len(wrapped) > _LINES else wrapped
     below = top - _PICTURE_INCHES - 0.08
     gold = textwrap.shorten(drawable(f"gold: {problem.answer}"), _CHARACTERS, placeholder="…")
-    family = textwrap.shorten(drawable(f"{problem.family} ({problem.answer_type or 'inferred'})"), 48, placeholder="…")
+    family = textwrap.shorten(drawable(f"{problem.family} ({kind_of(problem)})"), 48, placeholder="…")
     _write(figure, left, below, family, color=FAINT, fontsize=7.5)
     _write(figure, left, below - 0.16, gold, color=COLOURS[2], fontsize=8.5, fontweight="bold")
     for number, line in enumerate(wrapped):

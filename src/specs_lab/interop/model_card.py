@@ -13,7 +13,7 @@ from huggingface_hub import ModelCardData
 
 from specs_lab.interop.lineage import PAIRS, StageFacts, hub_names, without_paths
 
-_UNITS = {"tokens": "{:,.0f}", "generated_tokens": "{:,.0f}", "flops": "{:.3g}", "seconds": "{:,.0f}"}
+_UNITS = {"tokens": "{:,.0f}", "generated_tokens": "{:,.0f}", "flops": "{:.3g}", "seconds": "{:,.1f}"}
 _LOADING = """```python
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -141,7 +141,8 @@ def _data(stages: Sequence[StageFacts]) -> str:
     for stage in stages:
         for name, digest in stage.files.items():
             if name.endswith(PAIRS) or name == "tasks.json":
-                rows.append([stage.name, f"`{name}`", _count(stage.folder), f"`{digest}`"])
+                pairs = _count(stage.folder) if name.endswith(PAIRS) else "-"
+                rows.append([stage.name, f"`{name}`", pairs, f"`{digest}`"])
     sources = {}
     for stage in stages:
         if isinstance(problems := stage.options.get("problems"), Mapping):

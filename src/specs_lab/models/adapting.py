@@ -123,7 +123,7 @@ def merge_adapter(vlm: VLM, folder: Path, holding: Holding) -> None:
         if holding.four_bit:
             round_trip(vlm.family.text_model, holding)
         set_types(vlm.core, torch.float32)
-        config = LoraConfig.from_pretrained(str(folder))
+        config: Any = LoraConfig.from_pretrained(str(folder))
         config.inference_mode = False
         model = _wrapped(vlm.core, config)
         _load(model, folder)

@@ -22,7 +22,15 @@ from specs_lab.models.image_only import PARTS, ImageOnlyQwen2_5_VLProcessor, Par
 from specs_lab.models.pixel_budget import set_pixel_budget
 from specs_lab.models.setup import ModelSetup
 
-__all__ = ["IMAGE_TOKEN", "VIDEO_TOKEN", "ImageOnlyQwen2_5_VLProcessor", "load_processor", "save_processor"]
+__all__ = [
+    "IMAGE_TOKEN",
+    "VIDEO_TOKEN",
+    "ImageOnlyQwen2_5_VLProcessor",
+    "load_processor",
+    "needs_no_resizing",
+    "patchify",
+    "save_processor",
+]
 
 IMAGE_TOKEN = "<|image_pad|>"
 VIDEO_TOKEN = "<|video_pad|>"

@@ -46,8 +46,9 @@ def _linears(model: nn.Module) -> list[tuple[nn.Module, str, nn.Linear]]:
 
 
 def _four_bit(linear: nn.Linear, holding: Holding) -> nn.Module:
-    from bitsandbytes.nn import Linear4bit, Params4bit
+    from bitsandbytes.nn.modules import Linear4bit, Params4bit
 
+    pack: Any = Params4bit  # its signature is not what type checkers take it for
     with torch.device("meta"):  # its own weights are not needed
         made: Any = Linear4bit(
             linear.in_features, linear.out_features, bias=False, compute_dtype=holding.torch_computes
@@ -55,7 +56,7 @@ def _four_bit(linear: nn.Linear, holding: Holding) -> nn.Module:
     # bitsandbytes would repack weights in evaluation mode on CPUs with AVX512-BF16, and then compute in bfloat16:
     # samples would come from another policy than the one that is trained.
     made.support_avx512bf16_for_cpu = False
-    made.weight = Params4bit(
+    made.weight = pack(
         linear.weight.data.to(holding.torch_computes).contiguous(),  # it unpacks to the type that it was given
         requires_grad=False,
         blocksize=BLOCK,

@@ -41,7 +41,9 @@ def check_use(use: Use, study: Study, golds: Golds) -> None:
     try:
         tasks = list(use.draw())
     except UserError as error:
-        golds.findings += [Finding(check=name, level="fault", what=f"{f.where}: {f.what}", fix=f.fix) for f in error.faults]
+        golds.findings += [
+            Finding(check=name, level="fault", what=f"{f.where}: {f.what}", fix=f.fix) for f in error.faults
+        ]
         return
     graded = tasks if use.suite is None else use.suite.graded(tasks)
     report = check_golds(map(asked, graded))
@@ -72,7 +74,7 @@ def check_identities(study: Study) -> Iterator[Finding]:
     for name, node in study.nodes().items():
         yield from _identity(name, node)
         parts = getattr(node, "parts", None)
-        for part, source in (parts.items() if isinstance(parts, Mapping) else ()):
+        for part, source in parts.items() if isinstance(parts, Mapping) else ():
             yield from _identity(f"{name}.parts.{part}", source)
 
 
@@ -98,7 +100,9 @@ def _identity(name: str, node: Any) -> Iterator[Finding]:
 
     revision, commit = str(getattr(node, "revision", "")), str(found.get("commit", ""))
     if commit and not getattr(node, "path", "") and not is_commit(revision):
-        what = f"{getattr(node, 'repo', name)}: revision '{revision}' means {commit} today, and may mean another tomorrow"
+        what = (
+            f"{getattr(node, 'repo', name)}: revision '{revision}' means {commit} today, and may mean another tomorrow"
+        )
         yield Finding(
             check=check, level="note", what=what, fix=f"set {name}.revision={commit}", figures={"commit": commit}
         )
@@ -123,7 +127,11 @@ def check_rows(study: Study) -> Iterator[Finding]:
         by_share = sorted(counts.broken.items(), key=lambda item: -item[1])
         shares = ", ".join(f"{reason} {count / counts.rows:.1%}" for reason, count in by_share)
         what = f"{broken} of {counts.rows} rows cannot be used" + (f": {shares}" if broken else "")
-        figures = {"rows": counts.rows, "broken": dict(counts.broken), "examples": dict(getattr(counts, "examples", {}))}
+        figures = {
+            "rows": counts.rows,
+            "broken": dict(counts.broken),
+            "examples": dict(getattr(counts, "examples", {})),
+        }
         many = broken > _MUCH * counts.rows
         yield Finding(
             check=f"rows: {name}",

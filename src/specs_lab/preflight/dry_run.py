@@ -1,4 +1,4 @@
-"""Two optimizer steps of each kind of training that a recipe has, by the very code of its stages; results are dropped."""
+"""Two optimizer steps of each kind of training of a recipe, by the very code of its stages; results are dropped."""
 
 from __future__ import annotations
 
@@ -108,14 +108,18 @@ def _judge(check: str, result: JobResult, peak: dict[str, int], seconds: float) 
     values = {name: rows[rows["metric"] == f"train/{name}"]["value"].tolist() for name in ("loss", "grad_norm")}
     figures = {**values, **peak, "seconds": round(seconds, 1)}
     if not values["loss"]:
-        return Finding(check=check, level="warning", what="no update was made: there was nothing to learn", figures=figures)
+        return Finding(
+            check=check, level="warning", what="no update was made: there was nothing to learn", figures=figures
+        )
     if not all(map(math.isfinite, [*values["loss"], *values["grad_norm"]])):
         what = f"losses {values['loss']} and gradient norms {values['grad_norm']} are not all finite"
         fix = "set model.dtype=float32 to see whether it is precision; check the model's weights"
         return Finding(check=check, level="fault", what=what, fix=fix, figures=figures)
     if not min(values["grad_norm"]) > 0:
         what = f"gradient norms {values['grad_norm']}: nothing learns"
-        return Finding(check=check, level="fault", what=what, fix="see which weights the options freeze", figures=figures)
+        return Finding(
+            check=check, level="fault", what=what, fix="see which weights the options freeze", figures=figures
+        )
     steps = ", ".join(f"{norm:.3g}" for norm in values["grad_norm"])
     most = ", ".join(f"{name.removesuffix('_bytes').replace('_', ' ')} {size(count)}" for name, count in peak.items())
     what = f"{len(values['loss'])} steps in {seconds:.0f} s; gradient norms {steps}; {most}"

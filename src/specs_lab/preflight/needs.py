@@ -12,7 +12,8 @@ from specs_lab.core.errors import UserError
 from specs_lab.models.adapters.lora import LoraAdapter
 from specs_lab.models.adapters.qlora import QLoraAdapter
 from specs_lab.preflight.device import Memory
-from specs_lab.preflight.memory import FLOAT, Adapter, Decoding, Estimate, Pass, Setup, estimate, trainable_parameters
+from specs_lab.preflight.loads import FLOAT, Adapter, Decoding, Estimate, Pass, Setup
+from specs_lab.preflight.memory import estimate, trainable_parameters
 from specs_lab.preflight.shapes import ModelShape, UnknownShape, shape_of_folder
 from specs_lab.stages.context import Study
 from specs_lab.stages.graph import PlannedStage, plan
@@ -90,7 +91,9 @@ class Shapes:
         except UnknownShape as error:
             self.unknown.append(f"the shape of the model cannot be told: {error}")
         except UserError as error:
-            self.unknown += [f"the model's configuration cannot be had: {fault.where}: {fault.what}" for fault in error.faults]
+            self.unknown += [
+                f"the model's configuration cannot be had: {fault.where}: {fault.what}" for fault in error.faults
+            ]
         return None
 
 
@@ -228,7 +231,11 @@ def _memory(study: Study, stage: PlannedStage, shape: ModelShape, setup: Setup, 
     if stage.kind == "construct":
         models = max(1, len(stage.inputs))
         one = estimate(shape, setup, None, decoding(1 << 20, 1 << 20, getattr(options["data"], "max_new_tokens", 0)))
-        return Estimate({name: models * count for name, count in one.held.items()}, {}, one.sampling) if stage.inputs else None
+        return (
+            Estimate({name: models * count for name, count in one.held.items()}, {}, one.sampling)
+            if stage.inputs
+            else None
+        )
     if stage.kind in ("evaluate", "explore", "select"):
         asked = options.get("suite") or options.get("exploration") or options.get("select")
         rows = 1 << 20  # a whole batch

@@ -153,7 +153,9 @@ def _layers(tensors: Tensors) -> Layers | None:
         return None
     stack = max(stacks.values(), key=lambda some: sum(map(math.prod, some.values())))
     numbers = {name.partition(".")[0] for name in stack}
-    first = {name.partition(".")[2]: size for name, size in stack.items() if name.startswith(f"{min(numbers, key=int)}.")}
+    first = {
+        name.partition(".")[2]: size for name, size in stack.items() if name.startswith(f"{min(numbers, key=int)}.")
+    }
     matrices = [(size[0], math.prod(size[1:])) for size in stack.values() if len(size) == 2]
 
     def width(*parts: str, side: int = 0) -> int:

@@ -57,7 +57,9 @@ def _packages() -> Iterator[Finding]:
         )
     if not bad:
         versions = {name: installed(name) for name in ("torch", "transformers", "peft", "datasets")}
-        what = "all required packages are there: " + ", ".join(f"{name} {version}" for name, version in versions.items())
+        what = "all required packages are there: " + ", ".join(
+            f"{name} {version}" for name, version in versions.items()
+        )
         yield Finding(check="versions", level="ok", what=what, figures=versions)
 
 
@@ -78,7 +80,9 @@ def _for_choices(study: Study) -> Iterator[Finding]:
         )
     adapter = nodes.get("adapter")
     eight_bit = [name for name in ("rl", "zero", "coldstart") if optimiser_of(nodes.get(name)) == "adamw_8bit"]
-    needed_by = ["adapter=qlora"] * isinstance(adapter, QLoraAdapter) + [f"the 8-bit optimizer of {n}" for n in eight_bit]
+    needed_by = ["adapter=qlora"] * isinstance(adapter, QLoraAdapter) + [
+        f"the 8-bit optimizer of {n}" for n in eight_bit
+    ]
     if needed_by and find_spec("bitsandbytes") is None:
         what = f"{' and '.join(needed_by)} need bitsandbytes, which is not installed"
         yield Finding(check="versions", level="fault", what=what, fix="pip install bitsandbytes")
@@ -91,7 +95,9 @@ def check_hardware(study: Study) -> Finding:
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     figures = {"cuda": torch.version.cuda, "gpu": name, "python": sys.version.split()[0]}
     if not name:
-        return Finding(check="hardware", level="ok", what=f"no GPU; {study.trainer.threads} CPU threads", figures=figures)
+        return Finding(
+            check="hardware", level="ok", what=f"no GPU; {study.trainer.threads} CPU threads", figures=figures
+        )
     if study.trainer.accelerator == "cpu":
         what = f"{name} is there and not used"
         return Finding(check="hardware", level="note", what=what, fix="choose trainer=gpu", figures=figures)

@@ -19,7 +19,7 @@ from specs_lab.problems.rows import BrokenRow, ProblemRow, decoded, picture_size
 from specs_lab.problems.shares import shared_out, tables_of
 from specs_lab.problems.tables import Row, Table, TableRef, open_table, picture_folder, plain_rows, streamed
 
-_CODE = tuple(f"specs_lab.problems.{name}" for name in ("index", "readers", "rows", "scanning", "shares", "tables"))
+_CODE = tuple(f"specs_lab.problems.{name}" for name in ("layout", "readers", "rows", "scanning", "shares", "tables"))
 SEEN = "seen_in_another_split"
 """The reason of rows that are given up since their picture is in the training split too, or in another."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from specs_lab.core.progress import Progress
+from specs_lab.models.adapters.full import FullAdapter
 from specs_lab.stages.options.recipe import Paths, Recipe
 from specs_lab.stages.store import Store
 
@@ -52,7 +53,7 @@ class Study:
     reward: Any = None
     judge: Any = None
     model: Any = None
-    adapter: Any = None
+    adapter: Any = field(default_factory=FullAdapter)
     problems: Any = None
     suite: Any = None
     exploration: Any = None

@@ -47,6 +47,7 @@ class TrainingModule(LightningModule):
     def __init__(self, vlm: VLM, optimiser: OptimiserOptions, micro_batch_tokens: int) -> None:
         super().__init__()
         self.automatic_optimization = False
+        self.strict_loading = False  # checkpoints hold what learns; that they hold all of it is checked on loading
         self.vlm = vlm
         self.optimiser = optimiser
         self.micro_batch_tokens = micro_batch_tokens
@@ -79,11 +80,6 @@ class TrainingModule(LightningModule):
         return make_optimizer(self.optimiser, [p for p in self.vlm.parameters() if p.requires_grad])
 
     # -- checkpoints -------------------------------------------------------------------------------------------------
-
-    @property
-    def strict_loading(self) -> bool:
-        """Lightning's switch: a checkpoint holds what learns only; that it holds all of it is checked on loading."""
-        return False
 
     def progress_state(self) -> dict[str, Any]:
         """What a step depends on beside weights and optimizer, as plain values; subclasses add to it."""

@@ -30,7 +30,7 @@ def make_optimizer(options: OptimiserOptions, parameters: Sequence[torch.nn.Para
     }
     if options.optimizer == "adamw":
         return torch.optim.AdamW(parameters, fused=True, **common)  # one kernel for all; there is one for CPUs too
-    from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit  # slow to import
+    from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW8bit  # slow to import
 
     if options.optimizer == "adamw_8bit":
         return AdamW8bit(parameters, **common)

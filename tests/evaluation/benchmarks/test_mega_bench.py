@@ -130,6 +130,11 @@ def test_a_metric_may_compare_the_whole_answer() -> None:
     assert _score({"a": "x"}, info, '{"a": "x", "b": "y"}').score == 0.5
 
 
+def test_fields_that_are_not_asked_for_do_not_make_an_answer_of_several_fields() -> None:
+    info = _info({"a": "exact_str_match", "##b": "exact_str_match"}, "answer_string", **{"##b": 0})
+    assert _score({"a": "x", "##b": "y"}, info, "Answer: x").correct
+
+
 def test_quotes_around_a_gold_text_are_dropped() -> None:
     assert _score({"a": "'x'"}, _info({"a": "exact_str_match"}, "answer_string"), "Answer: x").correct
 
@@ -216,7 +221,7 @@ def test_all_reasons_and_all_that_is_not_there_are_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{" * 90_000, "Answer: " * 12_000, "**Answer:" * 10_000, "```" * 30_000, "\n" * 90_000]
+    "text", ["{" * 90_000, "Answer: " * 12_000, "**Answer:" * 10_000, "```" * 30_000, "\n" * 90_000 + "y"]
 )
 def test_hostile_responses_are_scored_at_once(text: str) -> None:
     for parser in ("json", "answer_string", "ascii_answer_string", "verbatim_answer_string", "dummy"):

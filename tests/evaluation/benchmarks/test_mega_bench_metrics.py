@@ -273,6 +273,13 @@ def test_a_gold_answer_that_nothing_can_equal_is_a_fault(metric: str, gold: Any)
         METRICS.get(metric)("", gold)
 
 
+def test_texts_too_long_to_be_compared_are_alike_only_where_they_are_equal() -> None:
+    similarity = METRICS.get("normalized_similarity_damerau_levenshtein")
+    assert similarity("a" * 9000 + "b" * 9000, "b" * 9000 + "a" * 9000) == 0
+    assert similarity("ab" * 9000, "ab" * 9000) == 1
+    assert similarity("ab" * 9000 + "c", "ab" * 9000 + "d") == pytest.approx(1 - 1 / 18_001)
+
+
 def test_no_metric_is_both_there_and_unsupported() -> None:
     assert not set(METRICS.names()) & set(UNSUPPORTED)
     assert len(METRICS) >= 30

@@ -53,9 +53,10 @@ _FEWEST_WORDS = 6
 _ANNOUNCING = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
 _TRIVIAL = frozenset(":,.!?;'")
 # Each run of digits is looked at once, whatever follows it: else a long run would take a time quadratic in its length.
+_DIGITS, _EXPONENT = r"(?<!\d)\d+", r"[eE][+-]?\d+"
 _WITH_COMMAS = re.compile(r"-?\b\d{1,3}(?:,\d{3})+\b")
-_SCIENTIFIC = re.compile(r"-?(?<!\d)\d+(?:\.\d+)?[eE][+-]?\d+")
-_SIMPLE = re.compile(r"-?(?:(?<!\d)\d+\.\d+|\.\d+|(?<!\d)\d+\b)(?![eE][+-]?\d+)(?![,\d])")
+_SCIENTIFIC = re.compile(rf"-?{_DIGITS}(?:\.\d+)?{_EXPONENT}")
+_SIMPLE = re.compile(rf"-?(?:{_DIGITS}(?:\.\d+|\b)|\.\d+)(?!{_EXPONENT}|[,\d])")
 _DECIMALS = 2
 
 

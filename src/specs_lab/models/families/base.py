@@ -106,22 +106,21 @@ class Family(ABC):
             wanted |= of_projector
         # The output layer of torch's own attention block is never called as a layer, so an adapter there does nothing.
         bypassed = {id(module.out_proj) for module in self.core.modules() if isinstance(module, nn.MultiheadAttention)}
-        return "|".join(
-            sorted(
-                {
-                    self._in_any_layer(name)
-                    for name, module in self.core.named_modules()
-                    if isinstance(module, nn.Linear) and id(module) in wanted - bypassed
-                }
-            )
-        )
+        names = [
+            name
+            for name, module in self.core.named_modules()
+            if isinstance(module, nn.Linear) and id(module) in wanted - bypassed
+        ]
+        return "|".join(sorted({self._in_any_layer(name) for name in names}))
 
     def _in_any_layer(self, name: str) -> str:
         """A regular expression for a module's full name and those of its fellows in other layers."""
         steps = name.split(".")
         parents = [self.core.get_submodule(".".join(steps[:depth])) for depth in range(len(steps))]
-        of_layers = (isinstance(parent, nn.ModuleList) for parent in parents)
-        return r"\.".join(r"\d+" if any_ else re.escape(step) for step, any_ in zip(steps, of_layers, strict=True))
+        return r"\.".join(
+            r"\d+" if isinstance(parent, nn.ModuleList) else re.escape(step)
+            for step, parent in zip(steps, parents, strict=True)
+        )
 
     def _module_ids(self, names: Sequence[str]) -> set[int]:
         return {id(inner) for module in self._modules(names) for inner in module.modules()}

@@ -254,7 +254,8 @@ class DatasetProblems(ProblemSource):
         order = self._orders(cell, split, stream, epoch)
         rng = python_rng("dataset task", self.seed, cell, split, stream, index)
         axes = self.axes(self.cells[cell])
-        return self._task(order[position], cell, rng.choice(axes["style"]), rng.choice(axes["instruction"]))
+        style, wording = rng.choice(axes["style"]), rng.choice(axes["instruction"])
+        return self._task(order[position], cell, style, wording)
 
     @cached_property
     def _orders(self) -> Any:

@@ -49,6 +49,4 @@ class TrainerOptions:
             self.accelerator != "gpu" or _gpu_is_there(), "accelerator", "no GPU is available", "choose trainer=cpu"
         ).at_least("micro_batch_tokens", self.micro_batch_tokens, 1).at_least(
             "sample_batch_size", self.sample_batch_size, 1
-        ).at_least("feature_cache_mb", self.feature_cache_mb, 0).one_of(
-            "preflight", self.preflight, PREFLIGHTS
-        ).done()
+        ).at_least("feature_cache_mb", self.feature_cache_mb, 0).one_of("preflight", self.preflight, PREFLIGHTS).done()

@@ -24,7 +24,6 @@ _PLAIN = re.compile(r"\bAnswer:")
 _FENCE = "```"
 _LANGUAGE = re.compile(r"\w*")
 _BLANK_LINES_BEFORE = re.compile(r"\A(?:[^\S\n]*\n)+")
-_BLANK_LINES_BEHIND = re.compile(r"\n\s*\Z")
 _WORD_FIRST = re.compile(r"[A-Za-z0-9_-]|\([A-Za-z0-9_-]+\)\Z")
 
 
@@ -54,7 +53,9 @@ def _answer(text: str, parser: str, one_line: bool) -> str:
     text = _announced(text)
     if parser == VERBATIM:
         text = _BLANK_LINES_BEFORE.sub("", text)
-        return _BLANK_LINES_BEHIND.sub("", code_block(text, verbatim=True)[0])
+        content = code_block(text, verbatim=True)[0]
+        bare = content.rstrip()
+        return bare + content[len(bare) :].partition("\n")[0]
     if parser == ASCII:
         return code_block(_BLANK_LINES_BEFORE.sub("", text), verbatim=True)[0].rstrip()
     content, is_code = code_block(text.strip())

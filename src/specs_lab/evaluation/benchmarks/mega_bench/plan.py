@@ -17,6 +17,7 @@ from specs_lab.rewards.grader import LONGEST_ANSWER, Verdict
 _AGGREGATIONS = ("mean", "min")
 _OWN_BOX = "boxed_single_numerical_match"
 _EXACT = 1e-9
+_NOT_ASKED = "##"
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,16 @@ class Plan:
     parser: str
     context: Mapping[str, Any]
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The fields that a response is to state."""
+        return tuple(name for name in self.answer if not name.startswith(_NOT_ASKED)) or tuple(self.answer)
+
     def score(self, response: str) -> Verdict:
         """The score of a response in [0, 1]; right if it is 1."""
-        one_line = len(self.answer) == 1 and "\n" not in str(next(iter(self.answer.values())))
+        one_line = "\n" not in str(self.answer[self.asked[0]])
         boxes = _OWN_BOX not in self.metrics.values()
-        fields = fields_of(response, tuple(self.answer), self.parser, one_line=one_line, boxes=boxes)
+        fields = fields_of(response, self.asked, self.parser, one_line=one_line, boxes=boxes)
         scores = {name: self._score_of(name, fields) for name in self.metrics}
         counted = {name: score for name, score in scores.items() if score is not None}
         total = self._together(counted)
@@ -102,8 +108,8 @@ def plan_of(metric_info: str, answer: str, context: str = "") -> Plan:
         parser=_known(info.get("response_parse_function"), PARSERS, JSON, "parser"),
         context=_dict(context or "{}", "bad_eval_context", "eval_context") if CONTEXTUAL & {*metrics.values()} else {},
     )
-    if plan.parser in SINGLE and len(golds) != 1:
-        raise BrokenRow("bad_metric_info", f"'{plan.parser}' reads one field, and there are {len(golds)}")
+    if plan.parser in SINGLE and len(plan.asked) != 1:
+        raise BrokenRow("bad_metric_info", f"'{plan.parser}' reads one field, and there are {len(plan.asked)}")
     for name, metric in metrics.items():
         try:
             METRICS.get(metric)("", plan.gold(name))

@@ -18,7 +18,7 @@ _LARGEST_ERROR = 0.1
 _LARGEST_ANGLE = 10.0
 _HUGE = 1e300
 _MATHEMATICS_MODE = re.compile(r"\\[()\[\]]")
-_ASSIGNED = re.compile(r"(?:=|\u2248|\\approx)\s*(.+)")
+_EQUALS = re.compile(r"[=\u2248]|\\approx")
 _PI = "3.14"
 _WRITTEN = (
     (re.compile(r"\\pi(?![A-Za-z])"), "\u03c0"),
@@ -121,8 +121,9 @@ def close(given: Any, gold: Any) -> float:
 def _assigned(text: str) -> str:
     """Without delimiters of mathematics mode, and what stands before an equals sign."""
     text = _MATHEMATICS_MODE.sub("", text)
-    sign = _ASSIGNED.search(text)
-    return sign[1].strip() if sign else text
+    sign = _EQUALS.search(text)
+    behind = text[sign.end() :].lstrip().partition("\n")[0].strip() if sign else ""
+    return behind or text
 
 
 @metric("boxed_single_numerical_match")

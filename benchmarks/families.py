@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -224,9 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found.append(outcome)
         said = "" if outcome.holds else "  DOES NOT HOLD"
         print(f"{outcome.family} {outcome.adapter} {outcome.method}: loss {outcome.loss:.3f}{said}", flush=True)
+    facts = machine()
+    facts["versions"] |= {name: version(name) for name in ("peft", "bitsandbytes")}
     results = {
         "kind": "families",
-        "machine": machine(),
+        "machine": facts,
         "settings": {"threads": 1, "steps": STEPS, "dtype": given.dtype},
         "outcomes": [{**asdict(one), "holds": one.holds} for one in found],
     }

@@ -201,7 +201,8 @@ def _prepared(case: MemoryCase, vlm: VLM) -> tuple[TrainingModule, Items[Any]]:
         return module, Items(case.steps * case.prompts, lambda i: as_task(some[i % len(some)]))
     prompts = vlm.encode_prompts([e.prompt for e in some], [[e.image()] for e in some], [e.key for e in some])
     sides = [vlm.encode_completions([e.chosen, e.rejected]) for e in some]
-    pairs = [Pair(Row(p, c), Row(p, r), -9.0, -9.0) for p, (c, r) in zip(prompts, sides, strict=True)]
+    length = case.completion  # a word is more than one token where the tokenizer is not the benchmarks' own
+    pairs = [Pair(Row(p, c[:length]), Row(p, r[:length]), -9.0, -9.0) for p, (c, r) in zip(prompts, sides, strict=True)]
     module = make_module(vlm, _OPTIONS[case.method](**settings), case.micro_batch_tokens)
     return module, Items(case.steps * case.prompts, lambda i: pairs[i % len(pairs)])
 

@@ -230,8 +230,9 @@ def vllm_table(results: Json) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in results["vllm_versions"].items())
     note = (
         f"Greedy, at most {settings['max_tokens']} tokens, {settings['at_once']} questions in flight; "
-        f"{results['prompt_tokens']} prompt and {results['generated_tokens']} generated tokens in all. *Different texts*: "
-        f"how many of the responses are not another's. {_stock(results['stock_processor'])} vLLM's environment: {versions}. Ours: {_machine(results)}"
+        f"{results['prompt_tokens']} prompt and {results['generated_tokens']} generated tokens in all. "
+        f"*Different texts*: how many of the responses are not another's. {_stock(results['stock_processor'])} "
+        f"vLLM's environment: {versions}. Ours: {_machine(results)}"
     )
     parted = [
         f"- `{line['question']}`: {line['ours']!r} and {line['vllm']!r}"
@@ -249,6 +250,28 @@ def _stock(processor: Json) -> str:
     )
 
 
+def families_table(results: Json) -> str:
+    """The loss after one step of each family, adapter and method, and whether a checkpoint resumes."""
+    lines: dict[tuple[str, str], Json] = {}
+    for one in results["outcomes"]:
+        lines.setdefault((one["family"], one["adapter"]), {})[one["method"]] = one
+    methods = list(dict.fromkeys(one["method"] for one in results["outcomes"]))
+    rows = [
+        [f"{family}, {adapter}", f"{next(iter(of.values()))['learning']:,}", *(_outcome(of[name]) for name in methods)]
+        for (family, adapter), of in lines.items()
+    ]
+    held = sum(one["holds"] for one in results["outcomes"])
+    head = f"Loss after one step, in {results['settings']['dtype']}, tiny random models. {held} of "
+    head += f"{len(results['outcomes'])} combinations hold: the loss is finite, weights move, and a run resumed from the "
+    head += f"checkpoint after its first step ends with the same weights, bit for bit. {_machine(results)}"
+    return f"{head}\n\n{_lines(['model', 'weights that learn', *methods], rows)}"
+
+
+def _outcome(one: Json) -> str:
+    loss = f"{one['loss']:.3f}".replace("-0.000", "0.000")
+    return loss if one["holds"] else f"**{loss}: does not hold**"
+
+
 TABLES: dict[str, Callable[[Json], str]] = {
     "vs_trl": vs_trl_table,
     "scaling": scaling_table,
@@ -257,6 +280,7 @@ TABLES: dict[str, Callable[[Json], str]] = {
     "grading": grading_table,
     "constructions": constructions_table,
     "recipes": recipes_table,
+    "families": families_table,
     "vllm": vllm_table,
 }
 

@@ -1,8 +1,10 @@
-"""``specs-lab doctor`` lists gold answers that cannot be used, and ends with 2 if there are any."""
+"""``specs-lab doctor`` says all that it finds at once, and ends with 2 if there is a fault."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,11 +39,27 @@ def test_every_unusable_answer_is_listed_by_its_id(tmp_path: Path, capsys):
     assert "sound:" not in shown
 
 
-def test_the_answers_of_a_study_are_sound(capsys):
-    assert _run("experiment=smoke", "--tasks", "24") == 0
+def test_a_sound_study_is_one_page_without_faults(tmp_path: Path, capsys):
+    assert _run("experiment=smoke", "--tasks", "8", "--out", str(tmp_path / "page")) == 0
     shown = capsys.readouterr().out
-    assert "suite" in shown
-    assert "zero (id)" in shown
+    for check in ("disk", "memory", "versions", "gold answers: suite", "oracle: zero (id)", "prompts: ", "dry run: rl"):
+        assert check in shown
+    assert "0 faults" in shown
+    record = json.loads((tmp_path / "page" / "findings.json").read_text())
+    assert record["command"] == "specs-lab doctor experiment=smoke"
+    assert {finding["level"] for finding in record["findings"]} <= {"ok", "note"}
+    assert "| ok | disk |" in (tmp_path / "page" / "findings.md").read_text()
+
+
+def test_all_faults_are_found_together(monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=10))
+    wrong = ("reward.terms.format.format=thinking_answer", "trainer.micro_batch_tokens=8")
+    assert _run("experiment=smoke", "--tasks", "4", "--no-dry-run", *wrong) == 2
+    shown = capsys.readouterr().out
+    for line in ("fault   disk", "fault   oracle: rl", "fault   oracle: zero", "warning prompts: rl"):
+        assert line in shown
+    assert "dry run" not in shown
+    assert "paths.cache" in shown
 
 
 def test_a_wrong_override_is_a_user_error(capsys):
@@ -53,12 +71,14 @@ def test_open_answers_need_a_judge_where_it_is_known_who_judges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
     monkeypatch.setattr("specs_lab.problems.families.count.Count.answer_type", "open", raising=False)
-    assert _run("experiment=smoke", "--tasks", "24") == 2
+    assert _run("experiment=smoke", "--tasks", "24", "--no-dry-run") == 2
     assert "nobody judges open answers" in capsys.readouterr().out
-    assert _run("experiment=smoke", "--tasks", "24", "judge=overlap") == 0
+    assert _run("experiment=smoke", "--tasks", "24", "--no-dry-run", "judge=overlap") == 0
 
 
-@pytest.mark.parametrize("arguments", [("--tasks", "0"), ("seed=1", "--answers", "rows.jsonl")])
+@pytest.mark.parametrize(
+    "arguments", [("--tasks", "0"), ("seed=1", "--answers", "rows.jsonl"), ("--answers", "rows.jsonl", "--no-dry-run")]
+)
 def test_wrong_arguments_are_refused(arguments: tuple[str, ...]):
     assert _run(*arguments) == 2
 

@@ -100,13 +100,17 @@ def test_a_server_and_its_children_are_killed_even_if_they_do_not_listen(monkeyp
     monkeypatch.setenv(vllm_server.VARIABLE, str(_fake_python(tmp_path, code)))
     monkeypatch.setattr(vllm_server, "_END_S", 0.2)
     server = Server(tmp_path, tmp_path / "log", length=8)
-    with pytest.raises(KeyError, match="in between"), server:
-        child = int((tmp_path / "child").read_text())
-        os.kill(child, 0)  # it is there
-        raise KeyError("in between")
+
+    def fail_in_between() -> None:
+        with server:
+            os.kill(int((tmp_path / "child").read_text()), 0)  # it is there
+            raise KeyError("in between")
+
+    with pytest.raises(KeyError, match="in between"):
+        fail_in_between()
     assert server.ended
     with pytest.raises(ProcessLookupError):
-        _wait_until_gone(child)
+        _wait_until_gone(int((tmp_path / "child").read_text()))
 
 
 def _wait_until_gone(process: int) -> None:

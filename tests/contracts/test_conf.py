@@ -47,6 +47,8 @@ def _choose(known: Composer, path: Path, model: list[str]) -> list[str]:
         return [*model, f"data={name}", *needed]
     if (group, name) == ("rl", "vlaa"):  # trains on tasks that its construction puts aside
         return [*model, "recipe=vlaa_rl", "rl=vlaa"]
+    if (group, name) == ("problems", "local"):
+        return [*model, "problems=local", f"problems.path={Path(__file__).parent}"]
     sign = "" if group in known.compose([]).hydra.runtime.choices else "+"
     chosen = f"{sign}{group}={path.stem}"
     if group == "judge":

@@ -72,3 +72,17 @@ def test_cell_means_by_hand(problems, suite):
     assert means["ood", "accuracy"] == (0.5, 2)
     assert means["ood", "joint"] == (0.0, 2)
     assert means["id", "truncated"] == (1.0, 2)
+
+
+def test_prompts_encoded_in_parts_or_anew_change_nothing(problems, suite, toy_vlm, monkeypatch):
+    whole = Evaluator(suite, problems, batch_size=16)(toy_vlm)
+    parts = Evaluator(suite, problems, batch_size=1)  # four prompts at a time
+    assert [sample.response for sample in parts(toy_vlm)] == [sample.response for sample in whole]
+    monkeypatch.setattr("specs_lab.evaluation.runner._MOST_KEPT", 0)
+    anew, encoded = Evaluator(suite, problems, batch_size=16), []
+    encode = toy_vlm.encode_prompts
+    monkeypatch.setattr(toy_vlm, "encode_prompts", lambda *args: encoded.append(len(args[0])) or encode(*args))
+    assert [[sample.response for sample in anew(toy_vlm)] for _ in range(2)] == [
+        [sample.response for sample in whole]
+    ] * 2
+    assert encoded == [16, 16]

@@ -106,11 +106,19 @@ def test_lengths_are_those_of_the_encoded_prompts(folder: Path):
     tasks = sorted(found.samples, key=lambda task: task.id)
     prompts = vlm.encode_prompts([t.text for t in tasks], [t.images for t in tasks], [t.id for t in tasks])
     assert sorted(len(prompt.token_ids) for prompt in prompts) == sorted(found.lengths)
+    pictures = [int((prompt.token_ids == vlm.family.image_id).sum()) for prompt in prompts]
+    assert sorted(pictures) == sorted(found.of_pictures)
+    assert min(pictures) > 0
 
 
 def test_without_a_model_on_this_machine_lengths_are_in_characters():
-    _, unit = measure_of(None)
-    assert unit == "characters"
+    from specs_lab.problems.sources.procedural import ProceduralProblems
+    from specs_lab.problems.tasks import Cell
+
+    measure, unit = measure_of(None)
+    problems = ProceduralProblems(families=["count"], instructions=["tags"], styles=["plain"], cells={"id": Cell()})
+    task = problems.draw_task("id", "id", "test", 0)
+    assert (unit, measure(task)) == ("characters", (len(task.text), 0))
 
 
 def test_pages_and_pictures_of_odd_sources(tmp_path: Path):

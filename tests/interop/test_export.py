@@ -17,7 +17,14 @@ from safetensors.torch import load_file
 from specs_lab import export as command
 from specs_lab.core.errors import UserError
 from specs_lab.interop.exporting import export
-from specs_lab.interop.lineage import StageFacts, facts_of, lineage_of, without_paths
+from specs_lab.interop.lineage import (
+    StageFacts,
+    base_models,
+    data_sets,
+    facts_of,
+    lineage_of,
+    without_paths,
+)
 from specs_lab.interop.sources import Source, find_source
 from specs_lab.interop.weights import sampling_of, write_folder
 from specs_lab.models.adapters.lora import LoraAdapter
@@ -125,6 +132,19 @@ def test_the_card_has_valid_front_matter_and_says_where_the_model_comes_from(exp
 def facts_of_file(exported: Path, stage: str) -> dict:
     stages = json.loads((exported / "lineage.json").read_text())["stages"]
     return next(one for one in stages if one["name"] == stage)
+
+
+def test_a_teacher_is_no_base_and_a_benchmark_no_training_data():
+    def stage(key: str, options: dict, **inputs: str) -> StageFacts:
+        return StageFacts(name=key, kind="base", key=key, inputs=inputs, options=options, folder=Path())
+
+    base, teacher = (stage(name, {"model": {"class": "HubModel", "repo": f"a/{name}"}}) for name in ("base", "teacher"))
+    pairs = stage("pairs", {"problems": {"sources": [{"repo": "a/geo"}, {"repo": "a/math"}]}}, teacher="teacher")
+    cold = stage("cold", {"suite": {"repo": "a/benchmark"}, "coldstart": {}}, model="base", data="pairs")
+    final = stage("final", {"problems": {"repo": "a/geo"}}, model="cold")
+    stages = [teacher, pairs, base, cold, final]
+    assert base_models(stages) == ["a/base"]
+    assert data_sets(stages) == ["a/geo", "a/math"]
 
 
 def test_nothing_that_is_written_names_a_place_on_this_machine(exported, store):

@@ -17,7 +17,7 @@ from specs_lab.data.constructions.gold import Gold
 from specs_lab.data.records import PairRecord, read_pairs, write_pairs
 from specs_lab.evaluation.judges.none import NoJudge
 from specs_lab.interop.weights import write_folder
-from specs_lab.models.processing import ImageOnlyQwen2_5_VLProcessor
+from specs_lab.models.processing import load_processor
 from specs_lab.models.setup import ModelSetup
 from specs_lab.models.sources.embedded import CHECKPOINTS
 from specs_lab.models.vlm import VLM
@@ -73,7 +73,7 @@ def _train(kind: str, model: Path, file: Path, out: Path) -> Any:
         model=AutoModelForImageTextToText.from_pretrained(model),
         args=getattr(trl, f"{kind}Config")(**arguments),
         train_dataset=datasets.Dataset.from_parquet(str(file), cache_dir=str(out / "cache")),
-        processing_class=ImageOnlyQwen2_5_VLProcessor.from_pretrained(model),
+        processing_class=load_processor(model),
     )
     before = {name: value.clone() for name, value in trainer.model.named_parameters()}
     trainer.train()
@@ -119,7 +119,7 @@ def test_trl_shows_pictures_where_the_marks_are(exported, pairs, tmp_path):
     record = replace(one, images=(*one.images, *two.images), prompt="Of <image> and <image>, which?")
     path = _written([record, two], tmp_path / "pairs.parquet")
     rows = datasets.Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "cache"))
-    processor = ImageOnlyQwen2_5_VLProcessor.from_pretrained(exported)
+    processor = load_processor(exported)
     asked = [{name: row[name] for name in ("images", "prompt", "completion")} for row in rows]
     batch = DataCollatorForVisionLanguageModeling(processor, completion_only_loss=True)(asked)
     vlm = VLM.load(CHECKPOINTS / "tiny-0")

@@ -274,6 +274,7 @@ def test_four_bit_weights_are_counted_as_what_they_stand_for(load):
     adapters = sum(p.numel() for p in vlm.parameters() if p.requires_grad)
     assert vlm.num_parameters == plain.num_parameters + adapters
     assert vlm.forward_parameters == plain.forward_parameters + adapters
+    assert (vlm.frozen_forward_parameters, plain.frozen_forward_parameters) == (plain.forward_parameters, 0)
 
 
 def test_the_fingerprint_of_four_bit_weights_sees_their_scales(load):

@@ -4,12 +4,14 @@ import importlib.util
 import json
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import AutoProcessor
 
 from specs_lab.core.errors import UserError
 from specs_lab.models.processing import load_processor, save_processor
@@ -105,6 +107,37 @@ def test_a_chat_template_among_the_tokenizer_s_settings_is_found(checkpoint, cha
     assert load_processor(older).chat_template == template
 
 
+@with_videos
+def test_one_file_for_everything_is_read(name, checkpoint, tmp_path):
+    """As transformers writes it since version 5."""
+    folder = checkpoint(name)
+    for path in folder.iterdir():
+        if "processor" not in path.name:
+            (tmp_path / path.name).symlink_to(path)
+    pictures, video = (json.loads((folder / f"{kind}preprocessor_config.json").read_text()) for kind in ("", "video_"))
+    settings = tiny_checkpoints.RECIPES[name].settings
+    whole = {**settings, "image_processor": pictures, "video_processor": {**video, "max_frames": 5}}
+    (tmp_path / "processor_config.json").write_text(json.dumps(whole))
+    one, other = load_processor(folder), load_processor(tmp_path)
+    assert one.to_dict() == other.to_dict()
+    assert other.specs_lab_video["max_frames"] == 5
+
+
+@pytest.mark.parametrize("name", ["internvl", "gemma3"])
+def test_named_tokens_in_the_hub_s_older_form_are_read(name, checkpoint, changed):
+    named = tiny_checkpoints.RECIPES[name].attributes
+
+    def older(config):
+        kept = {key: value for key, value in config.items() if key not in (*named, "model_specific_special_tokens")}
+        return kept | {"extra_special_tokens": named}
+
+    folder = checkpoint(name)
+    one, other = load_processor(folder), load_processor(changed(folder, "tokenizer_config.json", older))
+    assert one.to_dict() == other.to_dict()
+    assert one.image_token_id == other.image_token_id
+    assert one.tokenizer.get_vocab() == other.tokenizer.get_vocab()
+
+
 def test_the_older_file_of_a_chat_template_is_found(checkpoint, changed):
     template = (checkpoint("qwen2_vl") / "chat_template.jinja").read_text()
     older = changed(checkpoint("qwen2_vl"), "chat_template.jinja", None)
@@ -175,6 +208,18 @@ def test_what_a_checkpoint_says_of_videos_is_handed_on(name, checkpoint, changed
     assert video["video_processor_type"] == tiny_checkpoints.RECIPES[name].video
 
 
+def test_videos_among_the_settings_of_pictures_are_handed_on(checkpoint, changed, tmp_path_factory):
+    sampling = {"video_sampling": {"fps": 1, "max_frames": 64, "video_size": {"longest_edge": 16}}}
+    folder = changed(checkpoint("smolvlm"), "preprocessor_config.json", lambda config: config | sampling)
+    (folder / "video_preprocessor_config.json").unlink()
+    out = tmp_path_factory.mktemp("out")
+    save_processor(load_processor(folder), out)
+    video = json.loads((out / "video_preprocessor_config.json").read_text())
+    assert video["video_sampling"] == sampling["video_sampling"]
+    assert video["video_processor_type"] == "SmolVLMVideoProcessor"
+    assert "image_processor_type" not in video
+
+
 def test_a_checkpoint_that_says_nothing_of_videos_is_given_a_configuration(tmp_path):
     save_processor(load_processor(CHECKPOINTS / "tiny-0"), tmp_path)
     video = json.loads((tmp_path / "video_preprocessor_config.json").read_text())
@@ -186,6 +231,24 @@ def test_a_changed_budget_is_written(checkpoint, tmp_path):
     shutil.copy(checkpoint("qwen2_5_vl") / "config.json", tmp_path)
     save_processor(load_processor(checkpoint("qwen2_5_vl"), ModelSetup(max_pixels=1024)), tmp_path)
     assert load_processor(tmp_path).image_processor.size["longest_edge"] == 1024
+
+
+@pytest.mark.skipif(find_spec("torchvision") is None, reason="the stock processors need torchvision")
+@pytest.mark.parametrize("name", tiny_checkpoints.RECIPES)
+def test_with_torchvision_the_stock_classes_read_what_is_written(name, checkpoint, tmp_path):
+    if name == "smolvlm":
+        pytest.importorskip("num2words")
+    ours = load_processor(checkpoint(name), ModelSetup(image_backend="torchvision"))
+    save_processor(ours, tmp_path)
+    shutil.copy(checkpoint(name) / "config.json", tmp_path)
+    stock = AutoProcessor.from_pretrained(tmp_path)
+    assert type(stock).__name__ == tiny_checkpoints.RECIPES[name].processor
+    content = [{"type": "image", "image": _picture(33, 17)}, {"type": "text", "text": "What?"}]
+    turn = [{"role": "user", "content": [*content, {"type": "image", "image": _picture(20, 40)}]}]
+    how = {"tokenize": True, "return_dict": True, "processor_kwargs": {"return_tensors": "pt"}}
+    found, expected = (processor.apply_chat_template(turn, **how) for processor in (ours, stock))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[field], expected[field]) for field in found)
 
 
 # -- pixel budgets -----------------------------------------------------------------------------------------------------

@@ -60,6 +60,42 @@ def test_a_folder_is_laid_out_as_a_repository(folder: Path, png, files: list[str
     assert numbers(TableRef(path=str(folder), streaming=streaming, **ref)) == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_configurations_of_the_dataset_card_are_known(folder: Path, png, streaming: bool):
+    card = """---
+configs:
+- config_name: plane
+  data_files:
+  - split: train
+    path: some/place.parquet
+- config_name: solid
+  data_files:
+  - split: testmini
+    path: other/place.parquet
+---
+"""
+    (folder / "README.md").write_text(card)
+    write_parquet(folder / "some/place.parquet", [1], png(0))
+    write_parquet(folder / "other/place.parquet", [2], png(0))
+    ref = TableRef(path=str(folder), config="solid", split="testmini", streaming=streaming)
+    assert numbers(ref) == [2]
+    assert "known: train" in fault(TableRef(path=str(folder), config="plane", split="test", streaming=streaming))
+    assert "plane" in fault(TableRef(path=str(folder), config="round", streaming=streaming))
+
+
+def test_tables_are_found_beside_pictures(folder: Path, png):
+    """The library would take the folder for a dataset of pictures."""
+    for number in range(3):
+        (folder / f"train_{number}.png").write_bytes(png(number))
+    for name, rows in (("train", [1]), ("val", [2]), ("test", [3])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps({"number": number}) + "\n" for number in rows))
+    assert [numbers(TableRef(path=str(folder), split=split)) for split in ("train", "validation", "test")] == [
+        [1],
+        [2],
+        [3],
+    ]
+
+
 @pytest.mark.parametrize("name", ["rows.json", "rows.jsonl", "rows.parquet"])
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_file_is_a_table(folder: Path, png, name: str, streaming: bool):

@@ -16,6 +16,7 @@ from specs_lab.models.sources.embedded import EmbeddedModel
 from specs_lab.problems.sources.procedural import ProceduralProblems
 from specs_lab.problems.tasks import Cell
 from specs_lab.stages import explore
+from specs_lab.stages.store import Store
 from specs_lab.tracking.rows import read_measures, read_rows
 from specs_lab.training.options.trainer import TrainerOptions
 
@@ -33,7 +34,9 @@ SUITE = {"cells": ["id", "ood"], "n": 3, "samples": 8, "spread_samples": 2, "gro
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     model = tmp_path_factory.mktemp("base")
-    (model / "model").symlink_to(EmbeddedModel(size="tiny", base_seed=0).folder)
+    option = EmbeddedModel(size="tiny", base_seed=0)
+    (model / "model").symlink_to(option.folder)
+    option.setup().write(model)
 
     def explored(events=None, sample_batch_size=128, **options):
         folder = tmp_path_factory.mktemp("explore")
@@ -51,6 +54,7 @@ def run(tmp_path_factory):
             name="explore_base",
             progress=Progress([].append if events is None else events.append),
             loggers=tuple,
+            store=Store(folder / "store"),
         )
         explore.run(context)  # pyright: ignore[reportArgumentType]
         return folder

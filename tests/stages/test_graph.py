@@ -125,6 +125,7 @@ def test_stages_get_the_options_of_their_roles(study: Study) -> None:
     stages = planned(study)
     assert stages["zero"].options == {
         "rl": study.zero,
+        "adapter": study.adapter,
         "reward": study.reward,
         "judge": study.judge,
         "problems": study.problems,

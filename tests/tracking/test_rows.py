@@ -76,3 +76,15 @@ def test_only_the_wanted_columns_are_read(tmp_path):
 def test_no_samples_make_an_empty_table(tmp_path):
     write_samples(tmp_path / "samples.parquet", [])
     assert read_samples(tmp_path / "samples.parquet").empty
+
+
+def test_what_scoring_again_needs_is_kept_where_it_is_given(tmp_path):
+    path = tmp_path / "samples.parquet"
+    write_samples(path, [make_sample() | {"question": "How many?", "precision": None, "score": 1.0, "benchmark": ""}])
+    more = read_samples(path, ("question", "precision", "score", "benchmark"))
+    assert more["question"].tolist() == ["How many?"]
+    assert more["precision"].isna().all()
+    write_samples(path, [make_sample()])
+    assert list(read_samples(path).columns) == list(SAMPLE_COLUMNS)
+    with pytest.raises(UserError, match="question"):
+        read_samples(path, ("question",))

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 SAMPLES = 12
 """Problems on the sheet of samples."""
 
-Measure = Callable[[Task], int]
+Measure = Callable[[Task], tuple[int, int]]
+"""Length of a prompt, and how much of it stands for pictures."""
 
 
 @dataclass
@@ -36,7 +37,8 @@ class Overview:
         kinds: Problems by type of answer.
         pictures: Problems by number of pictures.
         pixels: Pixels of each problem's pictures together.
-        lengths: Length of each drawn prompt.
+        lengths: Length of each drawn prompt, pictures included.
+        of_pictures: How much of it stands for pictures, in tokens; zeros in characters.
         unit: What lengths are counted in.
         drawn: How many prompts were drawn.
         samples: Some tasks.
@@ -52,6 +54,7 @@ class Overview:
     pictures: Counter[int] = field(default_factory=Counter)
     pixels: list[int] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
+    of_pictures: list[int] = field(default_factory=list)
     unit: str = "characters"
     drawn: int = 0
     samples: list[Task] = field(default_factory=list)
@@ -85,7 +88,8 @@ def overview(problems: ProblemSource, count: int, measure: Measure, unit: str, p
         _count_task(result, split, task)
         tasks.append(task)
     result.drawn = len(tasks)
-    result.lengths = [measure(task) for task in tasks]
+    measured = [measure(task) for task in tasks]
+    result.lengths, result.of_pictures = [length for length, _ in measured], [part for _, part in measured]
     result.samples = _spread(tasks, SAMPLES)
     return result
 
@@ -175,19 +179,22 @@ def measure_of(model: ModelOptions | None) -> tuple[Measure, str]:
         model: The study's base model.
     """
     if model is None or model.identity() is not None:
-        return (lambda task: len(task.text)), "characters"
+        return (lambda task: (len(task.text), 0)), "characters"
     from specs_lab.core.pictures import laid_out
     from specs_lab.models.processing import load_processor
 
     processor = load_processor(model.folder, model.setup())
 
-    def tokens(task: Task) -> int:
+    picture = processor.tokenizer.convert_tokens_to_ids(processor.image_token)
+
+    def tokens(task: Task) -> tuple[int, int]:
         parts = laid_out(task.text, task.images)
         content = [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in parts]
         turn = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        if not task.images:
-            return len(processor.tokenizer(turn, add_special_tokens=False)["input_ids"])
-        made = processor(text=[turn], images=[list(task.images)], add_special_tokens=False)
-        return len(made["input_ids"][0])
+        if task.images:
+            ids = processor(text=[turn], images=[list(task.images)], add_special_tokens=False)["input_ids"][0]
+        else:
+            ids = processor.tokenizer(turn, add_special_tokens=False)["input_ids"]
+        return len(ids), sum(int(one) == picture for one in ids)
 
     return tokens, "tokens"

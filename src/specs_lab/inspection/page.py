@@ -46,6 +46,8 @@ def _blocks(title: str, settings: Mapping[str, Any], found: Overview) -> Iterato
     yield "## Sizes and lengths"
     yield f"Pixels of a problem's pictures together, and the length in {found.unit} of {found.drawn:,} prompts."
     sizes = [_summary("pixels", found.pixels), _summary(found.unit, found.lengths)]
+    if any(found.of_pictures):
+        sizes.append(_summary(f"{found.unit} of pictures", found.of_pictures))
     yield _table(("of a prompt", "least", "median", "95 %", "99 %", "most"), sizes)
     yield "## Samples"
     yield f"![Some problems with their gold answers]({SHEET})"

@@ -43,7 +43,8 @@ def draw_figures(title: str, found: Overview, path: Path) -> None:
         grid = figure.add_gridspec(2, 3)
         _histogram(figure.add_subplot(grid[0, 0]), "Pixels of a problem", "pixels", found.pixels, logarithmic=True)
         name = f"Length of {found.drawn:,} prompts"
-        _histogram(figure.add_subplot(grid[1, 0]), name, found.unit, found.lengths)
+        place = figure.add_subplot(grid[1, 0])
+        _histogram(place, name, found.unit, found.lengths, part=found.of_pictures)
         families = found.families.most_common()
         colours = [_SIDES[found.sides.get(family, "id")] for family, _ in families]
         place = figure.add_subplot(grid[:, 1])
@@ -59,17 +60,24 @@ def draw_figures(title: str, found: Overview, path: Path) -> None:
         figure.savefig(path, dpi=DPI)
 
 
-def _histogram(axes: Axes, title: str, label: str, values: Sequence[int], *, logarithmic: bool = False) -> None:
+def _histogram(
+    axes: Axes, title: str, label: str, values: Sequence[int], *, logarithmic: bool = False, part: Sequence[int] = ()
+) -> None:
+    """How many problems have which size; as a line, how large the part that stands for pictures is."""
     from matplotlib.ticker import MaxNLocator
 
     shown = [value for value in values if value > 0]
     if shown:
-        least, most = min(shown), max(shown)
+        inner = [value for value in part if value > 0]
+        least, most = min(shown + inner), max(shown)
         spread = logarithmic and most > 4 * least
         edges = np.geomspace(least, most + 1, _BINS) if spread else np.linspace(*_around(least, most), _BINS + 1)
         counts, _ = np.histogram(shown, edges)
         axes.stairs(counts, edges, fill=True, color=COLOURS[5])
         axes.axvline(float(np.median(shown)), color=COLOURS[0], linestyle=(0, (4, 2)), linewidth=1.3)
+        if inner:
+            axes.stairs(np.histogram(inner, edges)[0], edges, color=COLOURS[1], linewidth=1.4)
+            label = f"{label}, orange: of pictures"
         if spread:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(lambda value, _: _compact(value))

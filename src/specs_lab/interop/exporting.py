@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from specs_lab.interop.lineage import StageFacts, lineage_of
+from specs_lab.interop.lineage import StageFacts, lineage_of, trained_from
 from specs_lab.interop.model_card import CardFacts, model_card
 from specs_lab.interop.sources import Source
 from specs_lab.interop.targets import appearing
@@ -75,25 +75,16 @@ def _results(source: Source) -> str:
     return "\n\n".join(blocks)
 
 
-def _bases(stages: list[StageFacts]) -> list[StageFacts]:
-    return [stage for stage in stages if stage.kind == "base"]
-
-
 def _embedded_name(stages: list[StageFacts]) -> str | None:
     """What the package's own base model is called; it is on no hub."""
-    for stage in _bases(stages):
-        options = stage.options.get("model", {})
-        if options.get("class") == "EmbeddedModel":
-            return f"specs_lab/{options['size']}-{options['base_seed']}"
-    return None
+    options = trained_from(stages).options.get("model", {})
+    return f"specs_lab/{options['size']}-{options['base_seed']}" if options.get("class") == "EmbeddedModel" else None
 
 
 def _license(stages: list[StageFacts]) -> str | None:
     """The licence in the front matter of the base model's own card."""
     from huggingface_hub import metadata_load
 
-    for stage in _bases(stages):
-        card = stage.folder / "model" / "README.md"
-        if card.is_file() and isinstance(found := (metadata_load(card) or {}).get("license"), str):
-            return found
-    return None
+    card = trained_from(stages).folder / "model" / "README.md"
+    found = (metadata_load(card) or {}).get("license") if card.is_file() else None
+    return found if isinstance(found, str) else None

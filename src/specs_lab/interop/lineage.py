@@ -114,20 +114,24 @@ def _beside(artifact: Path, key: str, what: str) -> Path:
     raise UserError([Fault(str(artifact), f"its input {what}, {key}, is not in the store any more", fix)])
 
 
-def hub_names(stages: Sequence[StageFacts], kind: str) -> list[str]:
-    """The repositories of a hub that options of a role name, each once.
+def trained_from(stages: Sequence[StageFacts]) -> StageFacts:
+    """The stage whose weights the last one's go back to; other models of a lineage only made data."""
+    by_key = {stage.key: stage for stage in stages}
+    stage = stages[-1]
+    while "model" in stage.inputs:
+        stage = by_key[stage.inputs["model"]]
+    return stage
 
-    Args:
-        stages: The lineage.
-        kind: ``model`` for base models; ``data`` for everything else that is read.
-    """
 
-    def of(stage: StageFacts) -> Iterator[str]:
-        for role, options in stage.options.items():
-            if (role in ("model", "teacher_model")) == (kind == "model"):
-                yield from _repos(options)
+def base_models(stages: Sequence[StageFacts]) -> list[str]:
+    """The repository of a hub that the weights come from; empty if it is none."""
+    return list(dict.fromkeys(_repos(trained_from(stages).options.get("model"))))
 
-    return list(dict.fromkeys(name for stage in stages for name in of(stage)))
+
+def data_sets(stages: Sequence[StageFacts]) -> list[str]:
+    """The repositories of a hub that problems and data were taken from for training, each once."""
+    read = (stage.options.get(role) for stage in stages for role in ("problems", "data"))
+    return list(dict.fromkeys(name for options in read for name in _repos(options)))
 
 
 def _repos(value: Any) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from specs_lab.interop.lineage import PAIRS, StageFacts, hub_names, without_paths
+from specs_lab.interop.lineage import PAIRS, StageFacts, base_models, data_sets, without_paths
 
 _UNITS = {"tokens": "{:,.0f}", "generated_tokens": "{:,.0f}", "flops": "{:.3g}", "seconds": "{:,.1f}"}
 _LOADING = """```python
@@ -86,11 +86,11 @@ def model_card(facts: CardFacts) -> str:
 
 
 def _front_matter(facts: CardFacts) -> str:
-    bases = hub_names(facts.stages, "model") or ([facts.base] if facts.base else [])
+    bases = base_models(facts.stages) or ([facts.base] if facts.base else [])
     kinds = list(dict.fromkeys(stage.kind for stage in facts.stages if stage.kind != "base"))
     data = ModelCardData(
         base_model=bases[0] if len(bases) == 1 else bases or None,
-        datasets=hub_names(facts.stages, "data") or None,
+        datasets=data_sets(facts.stages) or None,
         library_name="transformers",
         pipeline_tag="image-text-to-text",
         tags=["specs_lab", "vision-language", *kinds],
@@ -103,7 +103,7 @@ def _front_matter(facts: CardFacts) -> str:
 
 def _about(facts: CardFacts) -> str:
     architecture = ", ".join(facts.config.get("architectures") or [str(facts.config.get("model_type"))])
-    bases = hub_names(facts.stages, "model") or ([facts.base] if facts.base else ["a checkpoint folder"])
+    bases = base_models(facts.stages) or ([facts.base] if facts.base else ["a checkpoint folder"])
     return (
         f"A vision-language model ({architecture}, {facts.parameters:,} parameters, stored in {facts.dtype}), trained "
         f"by specs_lab from {', '.join(bases)}. Adapters, if there were any, are merged into the weights."

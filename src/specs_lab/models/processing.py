@@ -131,11 +131,14 @@ def _of_unknown_type(folder: Path, model_type: str, setup: ModelSetup, local: di
 
 
 def _video_settings(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-    """What the checkpoint says of videos, to be handed on; None if it says nothing."""
+    """What the checkpoint says of videos, to be handed on; None if it says nothing. Found where transformers looks."""
     if "video_processor" in settings:
         return dict(settings["video_processor"])
-    file = folder / _VIDEO_FILE
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    for file in (folder / _VIDEO_FILE, folder / "preprocessor_config.json"):
+        if file.is_file():
+            found = json.loads(file.read_text(encoding="utf-8"))
+            return {name: value for name, value in found.items() if name != "image_processor_type"}
+    return None
 
 
 def save_processor(processor: Any, folder: str | Path) -> None:

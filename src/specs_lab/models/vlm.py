@@ -156,8 +156,15 @@ class VLM(torch.nn.Module):
     @property
     def forward_parameters(self) -> int:
         """Parameters that a text token passes through: the layers and the output layer, not the embedding table."""
-        layers = sum(map(_size, self.family.text_model.layers.parameters()))
-        return layers + self.core.lm_head.weight.numel()
+        return sum(map(_size, self._forward_weights()))
+
+    @property
+    def frozen_forward_parameters(self) -> int:
+        """How many of them do not learn."""
+        return sum(_size(weight) for weight in self._forward_weights() if not weight.requires_grad)
+
+    def _forward_weights(self) -> list[torch.nn.Parameter]:
+        return [*self.family.text_model.layers.parameters(), self.core.lm_head.weight]
 
     @contextmanager
     def inference(self) -> Iterator[None]:

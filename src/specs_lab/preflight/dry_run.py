@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import resource
 import sys
 import tempfile
@@ -33,6 +34,8 @@ from specs_lab.stages.study import JobResult, execute
 STEPS = 2
 _PAIRS = 2
 _GROUP = 2
+_ODD = re.compile(r"\b(?:nan|inf)\b")
+_NOT_FINITE = "set model.dtype=float32 to see whether it is precision; check the model's weights"
 
 
 @dataclass(kw_only=True)
@@ -81,16 +84,21 @@ def dry_run(study: Study, tasks: Sequence[Task]) -> Iterator[Finding]:
 def _dry_run(study: Study, kind: str, options: dict[str, Any], tasks: Sequence[Task], folder: Path) -> Finding:
     check = f"dry run: {kind}"
     start = time.monotonic()
+    notes: list[str] = []  # what each step says of its loss: the rows of a stage that fails are gone with it
     try:
         small = _small(study, kind, options, tasks, folder)
         with _peak_memory() as peak:
             job = JobInfo(folder=folder / "job", name="dry run")
-            result = execute(small, job, Progress(), Store(folder / "store"))
+            told = Progress(lambda event: notes.append(str(event.get("note", ""))))
+            result = execute(small, job, told, Store(folder / "store"))
     except (UserError, InvalidOption) as error:
         said = "; ".join(f"{fault.where}: {fault.what}" for fault in error.faults)
         return Finding(check=check, level="fault", what=said, fix=error.faults[0].fix)
     except Exception as error:  # of any kind: a run would end with it, and the other checks have more to say
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        odd = [note for note in notes if _ODD.search(note)]
+        if odd:
+            return Finding(check=check, level="fault", what=f"not all finite: {odd[0]}, then {said}", fix=_NOT_FINITE)
         return Finding(check=check, level="fault", what=f"it failed: {said}", fix=_fix(error))
     return _judge(check, result, peak, time.monotonic() - start)
 
@@ -113,8 +121,7 @@ def _judge(check: str, result: JobResult, peak: dict[str, int], seconds: float) 
         )
     if not all(map(math.isfinite, [*values["loss"], *values["grad_norm"]])):
         what = f"losses {values['loss']} and gradient norms {values['grad_norm']} are not all finite"
-        fix = "set model.dtype=float32 to see whether it is precision; check the model's weights"
-        return Finding(check=check, level="fault", what=what, fix=fix, figures=figures)
+        return Finding(check=check, level="fault", what=what, fix=_NOT_FINITE, figures=figures)
     if not min(values["grad_norm"]) > 0:
         what = f"gradient norms {values['grad_norm']}: nothing learns"
         return Finding(

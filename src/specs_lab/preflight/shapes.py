@@ -175,7 +175,7 @@ def _layers(tensors: Tensors) -> Layers | None:
         gated=any("gate_proj" in name for name in first),
         query_norm=any("q_norm" in name for name in first),
         parameters=sum(map(math.prod, stack.values())),
-        matrices=tuple(matrices),
+        matrices=tuple(sorted(matrices)),
     )
 
 

@@ -65,9 +65,8 @@ def chain(artifact: Path, store_root: Path) -> tuple[Path, list[Link]]:
         links.append(Link(artifact, Holding(**record["holding"])))
         base = store_root / record["kind"] / record["key"]
         if not base.is_dir():
-            what = (
-                f"the model that this adapter was trained on, {record['kind']}/{record['key']}, is not in {store_root}"
-            )
+            name = f"{record['kind']}/{record['key']}"
+            what = f"the model that this adapter was trained on, {name}, is not in {store_root}"
             raise UserError([Fault(str(artifact / BASE), what, "run the study that makes it again")])
         artifact = base
     if links:

@@ -106,6 +106,7 @@ _MODEL = (
     "specs_lab.models.prompts",
     "specs_lab.models.quantisation",
     "specs_lab.models.reference",
+    "specs_lab.models.setup",
     "specs_lab.models.sources",
     "specs_lab.models.vlm",
     "specs_lab.objectives.logprobs",
@@ -200,6 +201,7 @@ _ALL = (
         reads=("coldstart", "adapter", "suite", "judge", "problems"),
         code=(
             "specs_lab.stages.coldstart",
+            "specs_lab.stages.describing",
             "specs_lab.objectives.sft",
             "specs_lab.objectives.dpo",
             "specs_lab.objectives.preferences",

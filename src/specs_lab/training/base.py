@@ -51,7 +51,7 @@ class TrainingModule(LightningModule):
         self.vlm = vlm
         self.optimiser = optimiser
         self.micro_batch_tokens = micro_batch_tokens
-        self.budget = Budget(parameters=vlm.forward_parameters)
+        self.budget = Budget(parameters=vlm.forward_parameters, frozen=vlm.frozen_forward_parameters)
         self.step_metrics: dict[str, float] = {}
         self.updates = 0
         self._generators: dict[str, Tensor] = {}
@@ -112,9 +112,7 @@ class TrainingModule(LightningModule):
         learning, stored = self._learning(), set(checkpoint["state_dict"])
         if learning != stored:
             other = sorted(learning ^ stored)
-            what = (
-                f"the checkpoint is of another model or adapter: {len(other)} weights differ, the first is {other[0]}"
-            )
+            what = f"it is of another model or adapter: {len(other)} weights differ, the first is {other[0]}"
             raise UserError([Fault("checkpoint", what, "resume with the options that it was made with")])
         self.load_progress_state(checkpoint["specs_lab"]["progress"])
         self._generators = checkpoint["specs_lab"]["generators"]

@@ -1,5 +1,7 @@
 """Where answers are looked for when they are not stated, and what is put to a judge."""
 
+import time
+
 import pytest
 
 from specs_lab.evaluation.benchmarks.answers import judge_answer
@@ -57,11 +59,21 @@ def test_a_number_of_something_else_is_no_answer():
     length = row("7", "number", unit="cm")
     assert judge_answer(length, "It is 70 mm long").correct
     assert not judge_answer(length, "It weighs 7 kg now").correct
+    assert judge_answer(row("7", "integer", unit="cm^2"), "The area is 7 cm^2.").correct
+    assert judge_answer(row("7", "integer", unit="years old"), "She is 7 years old.").correct
 
 
 def test_a_very_long_response_is_searched_at_its_end():
     assert judge_answer(row("7", "integer"), "5 " * 200_000 + "\nThe answer is 7").correct
     assert not judge_answer(row("7", "integer"), "<answer>" + "7" * 30_000 + "</answer>").correct
+
+
+@pytest.mark.parametrize("bit", ["a.\n", "(A)", "= ", "$", "1,111", "[", "is ", "answer is ", "<answer>", "\\boxed{"])
+def test_time_is_bounded_whatever_a_response_consists_of(bit):
+    for wanted in (OPTIONS, row("7", "integer"), row("\\frac{1}{2}"), row("[1, 2]", "list")):
+        began = time.perf_counter()
+        assert not judge_answer(wanted, bit * (150_000 // len(bit)) + "\nq q").correct
+        assert time.perf_counter() - began < 20  # a hang; it takes milliseconds
 
 
 def test_a_judge_is_asked_about_words_and_formulas_but_not_about_letters_and_numbers():

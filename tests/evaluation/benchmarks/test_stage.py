@@ -14,7 +14,7 @@ from specs_lab.stages.context import JobInfo
 from specs_lab.stages.study import execute
 from specs_lab.tracking.rows import RESCORE_COLUMNS, read_measures, read_rows, read_samples
 
-EVALUATE = {"base": {"kind": "base"}, "evaluate": {"kind": "evaluate", "inputs": {"model": "base"}}}
+EVALUATE = {"base": {"kind": "base"}, "evaluate_final": {"kind": "evaluate", "inputs": {"model": "base"}}}
 EXPLORE = {"base": {"kind": "base"}, "explore": {"kind": "explore", "inputs": {"model": "base"}}}
 
 
@@ -52,7 +52,7 @@ def evaluated(write_benchmark, benchmark_rows, tmp_path):
     job.folder.mkdir()
     result = execute(study_with(EVALUATE, folder, "suite.max_broken=0.3"), job, Progress(events.append))
     assert result.status == "completed", result.error
-    return result.stages["evaluate"].folder, job.folder, events
+    return result.stages["evaluate_final"].folder, job.folder, events
 
 
 def test_the_stage_measures_the_benchmark_beside_held_out_problems(evaluated):
@@ -66,7 +66,7 @@ def test_the_stage_measures_the_benchmark_beside_held_out_problems(evaluated):
     for name, found in written["metrics"].items():
         assert found["low"] <= found["value"] <= found["high"], name
     said = [event["text"] for event in events if event["event"] == "message"]
-    assert "evaluate: mathvista: 4 of 5 rows; broken: 1 no_answer" in said
+    assert "evaluate_final: mathvista: 4 of 5 rows; broken: 1 no_answer" in said
 
 
 def test_samples_hold_all_that_scoring_again_needs(evaluated):
@@ -94,6 +94,16 @@ def test_scoring_again_gives_the_same_verdicts(evaluated, tmp_path, capsys):
         assert "0 of 7 verdicts changed" in page
         assert "question_type/multi_choice" in page
     assert "Scored again" in capsys.readouterr().out
+
+
+def test_reports_show_the_benchmark_as_any_cell(evaluated, tmp_path):
+    from specs_lab.tracking.markdown import summary_markdown
+    from specs_lab.tracking.report import summarise
+
+    _, job, _ = evaluated
+    page = summary_markdown(summarise(tmp_path / "report", [job]))
+    assert "mathvista" in page
+    assert "ID = id, OOD = mathvista" in page
 
 
 def test_the_same_rows_are_the_same_stage_wherever_they_lie(write_benchmark):

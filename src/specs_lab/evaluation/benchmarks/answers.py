@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from specs_lab.evaluation.benchmarks.cells import letter_at
 from specs_lab.problems.rows import ProblemRow
@@ -26,12 +27,15 @@ from specs_lab.rewards.kinds.writing import folded
 from specs_lab.rewards.quantities import read_quantity
 
 _MOST_OPTIONS = 26
+_MOST_SENTENCES = 50
+"""Sentences, from the end, in which an answer is looked for that is not announced."""
 _IN_PARENTHESES = re.compile(r"\(([A-Z])\)")
 _NAMED = re.compile(r"\b(?:option|choice|answer)s?\s*(?:is|:)?\s*[(*\"']{0,3}([A-Z])\b(?!')", re.IGNORECASE)
 _LABEL = re.compile(r"^\W{0,3}([A-Z])(?:[.):](?=\s|$)|,(?=(?:[^A-Z]|\bI\b)*$)|\W{0,3}$)")
 _AT_END = re.compile(r"(?:\b(?:is|be|choose|select|pick)|:)\s*[(*\"']{0,3}([A-Z])[)*\"'.!]{0,4}\s*$")
 _SENTENCE = re.compile(r"(?<=[.!?])(?<!\b[A-Z]\.)\s+|\n+")
-_WORD = re.compile(r"\s?([^\s\d.,;:!?)]+)")
+_WORD = re.compile(r"\s?[^\s,;:!?)]+")
+_LONGEST_UNIT = 3  # words
 _NUMBER = re.compile(
     r"[-\u2212]?(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s?/\s?\d+)?(?:\s?%)?(?!\d|\.\d)"
     r"|(?<![\w.])[-\u2212]?\.\d+"
@@ -88,7 +92,7 @@ def _candidates(gold: Gold, response: str) -> Iterator[str]:
     if gold.name == "choice":
         yield from _letters(text, gold.terms.choices)
     elif gold.name in _FORMULAS:
-        yield from _formulas(text, numbers=gold.name in _NUMERIC)
+        yield from _formulas(text, gold.terms.unit, numbers=gold.name in _NUMERIC)
     elif gold.name == "list":
         yield from reversed(_BRACKETS.findall(text))
 
@@ -99,8 +103,8 @@ def _last_line(response: str) -> str:
 
 
 def _sentences(text: str) -> list[str]:
-    """The sentences and lines of a text, the last first."""
-    return [part for part in reversed(_SENTENCE.split(text)) if part.strip()]
+    """The last sentences and lines of a text, the very last first."""
+    return [part for part in reversed(_SENTENCE.split(text)) if part.strip()][:_MOST_SENTENCES]
 
 
 def _letters(text: str, choices: Sequence[str]) -> Iterator[str]:
@@ -138,7 +142,7 @@ def _only_option(text: str, choices: Sequence[str]) -> int | None:
     return longest[0] if len(longest) == 1 else None
 
 
-def _formulas(text: str, *, numbers: bool) -> Iterator[str]:
+def _formulas(text: str, unit: str | None, *, numbers: bool) -> Iterator[str]:
     """What the last sentence with a formula or a number in it comes to; nothing if it has several numbers."""
     for sentence in _sentences(text):
         tail = sentence.rpartition("=")[2] if "=" in sentence else ""
@@ -148,19 +152,32 @@ def _formulas(text: str, *, numbers: bool) -> Iterator[str]:
         if formulas:
             yield formulas[-1].rpartition("=")[2]
             yield formulas[-1]
-        found = set(_numbers(tail or sentence)) if numbers else set()
+        found = _first_two(_numbers(tail or sentence, unit)) if numbers else set()
         if len(found) == 1:
             yield from found
         if tail or formulas or found:
             return
 
 
-def _numbers(text: str) -> Iterator[str]:
+def _first_two(values: Iterator[str]) -> set[str]:
+    """The first value, and the first other one if there is any."""
+    found: set[str] = set()
+    for value in values:
+        found.add(value)
+        if len(found) > 1:
+            break
+    return found
+
+
+def _numbers(text: str, unit: str | None) -> Iterator[str]:
     """The numbers in a text; with its unit where one follows, for a number of something else is no answer."""
-    for match in _NUMBER.finditer(text):
-        word = _WORD.match(text, match.end())
-        measured = f"{match[0]} {word[1]}" if word else ""
-        yield measured if measured and read_quantity(measured) is not None else match[0]
+    place = 0
+    while match := _NUMBER.search(text, place):
+        ends = [word.end() for word in islice(_WORD.finditer(text, match.end()), _LONGEST_UNIT)]
+        longer = [text[match.start() : end].rstrip() for end in reversed(ends)]
+        found = next((one for one in longer if read_quantity(one, unit) is not None), match[0])
+        yield found
+        place = match.start() + len(found)
 
 
 def _graded(row: ProblemRow, gold: Gold, candidate: str) -> Verdict | None:

@@ -1,0 +1,87 @@
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from specs_lab.core.errors import UserError
+from specs_lab.core.progress import Progress
+from specs_lab.preflight import before
+from specs_lab.preflight.before import check_before_run
+from specs_lab.preflight.needs import missing_stages
+from specs_lab.stages.context import JobInfo, Study
+from specs_lab.stages.study import execute
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=10))
+
+
+def _said(study: Study) -> list[str]:
+    messages: list[str] = []
+    check_before_run(study, Progress(lambda event: messages.append(event["text"])))
+    return messages
+
+
+def test_a_sound_study_is_told_nothing(study: Callable[..., Study]):
+    assert _said(study()) == []
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_fault_stops_the_run_and_says_how_to_go_on(study: Callable[..., Study]):
+    with pytest.raises(UserError) as raised:
+        _said(study())
+    (fault,) = raised.value.faults
+    assert fault.where == "preflight: disk"
+    assert "specs-lab doctor" in fault.fix
+    assert "trainer.preflight=warn" in fault.fix
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_fault_can_be_overridden(study: Callable[..., Study]):
+    (message,) = _said(study("trainer.preflight=warn"))
+    assert message.startswith("preflight: disk")
+    assert _said(study("trainer.preflight=off")) == []
+
+
+def test_what_may_not_fit_is_one_line(monkeypatch: pytest.MonkeyPatch, study: Callable[..., Study]):
+    chosen = study()
+    memory = before.memory_of(chosen.trainer)
+    assert memory is not None
+    small = SimpleNamespace(kind="cpu", name="small memory", total=memory.total, free=1)
+    monkeypatch.setattr(before, "memory_of", lambda trainer: small)
+    (message,) = _said(chosen)
+    assert message.startswith("preflight: memory")
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_study_that_is_in_the_store_is_not_looked_at(study: Callable[..., Study], tmp_path: Path):
+    chosen = study()
+    chosen.recipe.stages = {name: spec for name, spec in chosen.recipe.stages.items() if spec.kind == "base"}
+    execute(chosen, JobInfo(folder=tmp_path / "job"), Progress())
+    assert missing_stages(chosen) == []
+    assert _said(chosen) == []
+
+
+def test_a_model_of_unknown_shape_stops_nothing(study: Callable[..., Study], fake_model: list[str]):
+    assert _said(study(*fake_model)) == []
+
+
+def test_looking_imports_nothing_slow():
+    code = """
+import json, sys
+from specs_lab.cli.composition import composer
+from specs_lab.cli.values import study_of
+from specs_lab.core.progress import Progress
+from specs_lab.preflight.before import check_before_run
+with composer() as known:
+    check_before_run(study_of(known.compose([])), Progress())
+print(json.dumps(sorted({"transformers", "lightning", "peft", "datasets", "bitsandbytes"} & set(sys.modules))))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []

@@ -257,17 +257,25 @@ def families_table(results: Json) -> str:
         lines.setdefault((one["family"], one["adapter"]), {})[one["method"]] = one
     methods = list(dict.fromkeys(one["method"] for one in results["outcomes"]))
     rows = [
-        [f"{family}, {adapter}", f"{next(iter(of.values()))['learning']:,}", *(_outcome(of[name]) for name in methods)]
+        [
+            f"{family}, {adapter}",
+            f"{next(iter(of.values()))['learning']:,}",
+            *(_outcome(of.get(name)) for name in methods),
+        ]
         for (family, adapter), of in lines.items()
     ]
     held = sum(one["holds"] for one in results["outcomes"])
     head = f"Loss after one step, in {results['settings']['dtype']}, tiny random models. {held} of "
-    head += f"{len(results['outcomes'])} combinations hold: the loss is finite, weights move, and a run resumed from the "
+    head += (
+        f"{len(results['outcomes'])} combinations hold: the loss is finite, weights move, and a run resumed from the "
+    )
     head += f"checkpoint after its first step ends with the same weights, bit for bit. {_machine(results)}"
     return f"{head}\n\n{_lines(['model', 'weights that learn', *methods], rows)}"
 
 
-def _outcome(one: Json) -> str:
+def _outcome(one: Json | None) -> str:
+    if one is None:
+        return ""
     loss = f"{one['loss']:.3f}".replace("-0.000", "0.000")
     return loss if one["holds"] else f"**{loss}: does not hold**"
 

@@ -118,6 +118,21 @@ def test_a_sweep_is_scored_artifact_by_artifact(artifact, tmp_path):
     assert len(pd.read_csv(tmp_path / "sweep" / "rescored.csv")) == len(SAMPLES)
 
 
+def test_many_responses_to_a_problem_are_summed_up_by_pass_at_k(tmp_path):
+    said = {1: ("7", "8"), 2: ("seven", "8"), 3: ("8", "9")}
+    rows = [
+        {**sample(task, f"<answer> {text} </answer>"), "k": k, "correct": text == "7"}
+        for task, texts in said.items()
+        for k, text in enumerate(texts)
+    ]
+    pd.DataFrame(rows).drop(columns=["accuracy", "step"]).to_parquet(tmp_path / "responses.parquet")
+    main([str(tmp_path)])
+    lines = [line.split("|") for line in (tmp_path / "rescored.md").read_text().splitlines() if "pass@" in line]
+    found = {line[3].strip(): [part.strip().partition(" ")[0] for part in line[4:-1]] for line in lines}
+    assert found == {"pass@1": ["3", "16.7", "33.3", "1", "0"], "pass@2": ["3", "33.3", "66.7", "", ""]}
+    assert pd.read_csv(tmp_path / "rescored.csv")["k"].tolist() == [0, 1] * 3
+
+
 @pytest.mark.parametrize("override", ["suite=mathvista", "judge.nothing=1", "judge=nobody", "judge.threshold=7"])
 def test_wrong_overrides_are_refused(artifact, override, capsys):
     with pytest.raises(SystemExit) as error:

@@ -29,7 +29,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="specs-lab rescore", description="Scores the responses of finished evaluations again."
     )
-    parser.add_argument("folder", type=Path, help="an artifact of stage `evaluate`, a job, or a sweep")
+    parser.add_argument("folder", type=Path, help="an artifact of `evaluate` or `explore`, a job, or a sweep")
     parser.add_argument("overrides", nargs="*", metavar="judge=...", help="who judges open answers, and its options")
     parser.add_argument("--out", type=Path, help=f"where {TABLE} and {PAGE} go; by default the folder itself")
     return parser.parse_intermixed_args(argv)

@@ -18,6 +18,15 @@ def test_costs_worked_by_hand():
     assert (budget.tokens, budget.flops, budget.generated_tokens) == (18, 560, 6)
 
 
+def test_a_frozen_parameter_needs_no_gradient_of_its_own():
+    """Of 10 parameters 4 are frozen: a trained token costs 6 * 10 - 2 * 4 FLOPs, a forwarded one as ever."""
+    budget = Budget(parameters=10, frozen=4)
+    budget.train(5)
+    assert (budget.tokens, budget.flops) == (5, 260)
+    budget.forward(1)
+    assert budget.flops == 280
+
+
 def test_the_clock_adds_up_and_stops_on_failure():
     budget = Budget()
     with budget.clock():

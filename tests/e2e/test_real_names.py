@@ -25,6 +25,7 @@ _SPEC = importlib.util.spec_from_file_location(
 assert _SPEC is not None
 assert _SPEC.loader is not None
 tiny_checkpoints = importlib.util.module_from_spec(_SPEC)
+sys.modules["tiny_checkpoints"] = tiny_checkpoints  # its dataclasses look it up
 _SPEC.loader.exec_module(tiny_checkpoints)
 
 SMOKE = ("experiment=smoke", "logger=none", "rl.max_new_tokens=8", "zero.max_new_tokens=8", "data.pairs=4")
@@ -43,6 +44,20 @@ def _png(number: int) -> bytes:
     return file.getvalue()
 
 
+def _problem(number: int) -> dict[str, Any]:
+    """A number is asked for, or, out of distribution, one of three options."""
+    question, answer = f"How wide is bar {number}?", f"{number}"
+    if number % 2:
+        question, answer = f"{question}\nChoices:\nA. {number}\nB. {number + 1}\nC. {number + 2}", "A"
+    return {
+        "image": {"bytes": _png(number), "path": None},
+        "problem": question,
+        "solution": f"<think>It is {number} wide.</think>\n\n<answer>{answer}</answer>",
+        "original_question": question,
+        "original_answer": answer,
+    }
+
+
 def _write(rows: list[dict[str, Any]], path: Path, *pictures: str) -> None:
     from datasets import Dataset
     from datasets import Image as Picture
@@ -58,17 +73,7 @@ def _write(rows: list[dict[str, Any]], path: Path, *pictures: str) -> None:
 def places(tmp_path_factory) -> dict[str, Path]:
     """A checkpoint, a dataset and a benchmark."""
     folder = tmp_path_factory.mktemp("hub")
-    problems = [
-        {
-            "image": {"bytes": _png(number), "path": None},
-            "problem": f"How wide is bar {number}?",
-            "solution": f"<think>It is {number} wide.</think>\n\n<answer>{number}</answer>",
-            "original_question": f"How wide is bar {number}?",
-            "original_answer": f"{number}",
-        }
-        for number in range(80)
-    ]
-    _write(problems, folder / "open_r1" / "data" / "train-00000-of-00001.parquet", "image")
+    _write([_problem(number) for number in range(80)], folder / "open_r1" / "data" / "train-00000-of-00001.parquet", "image")
     questions = [
         {
             "pid": str(number),

@@ -209,6 +209,24 @@ def test_by_default_weights_are_stored_as_they_were(store, tmp_path):
         assert stored[name].dtype == tensor.dtype
 
 
+def test_the_pixel_budget_that_it_was_trained_under_goes_along(tmp_path):
+    def build(to: Path) -> None:
+        shutil.copytree(CHECKPOINTS / "tiny-0", to / MODEL)
+        ModelSetup(min_pixels=1024, max_pixels=16384).write(to)
+
+    folder, _ = Store(tmp_path / "store").make("base", "b1", build, {"name": "base"})
+    export(find_source(folder), tmp_path / "model")
+    size = json.loads((tmp_path / "model" / "preprocessor_config.json").read_text())["size"]
+    assert size == {"shortest_edge": 1024, "longest_edge": 16384}
+
+
+def test_a_model_of_an_earlier_version_is_refused(tmp_path):
+    folder, _ = Store(tmp_path / "store").make("base", "b1", lambda to: (to / MODEL).mkdir(), {"name": "base"})
+    with pytest.raises(UserError, match="an earlier version of specs_lab made it"):
+        export(find_source(folder), tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
 def test_transformers_alone_says_the_same(exported, toy_problems, tmp_path):
     asked = []
     for problem in toy_problems:

@@ -1,5 +1,6 @@
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from specs_lab.core.progress import Progress
 from specs_lab.preflight import before
 from specs_lab.preflight.before import check_before_run
 from specs_lab.preflight.needs import missing_stages
+from specs_lab.run import main
 from specs_lab.stages.context import JobInfo, Study
 from specs_lab.stages.study import execute
 
@@ -85,3 +87,21 @@ print(json.dumps(sorted({"transformers", "lightning", "peft", "datasets", "bitsa
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_the_command_line_ends_with_the_code_of_wrong_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, own_store: Path
+):
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(sys, "argv", ["specs-lab", "experiment=smoke", f"hydra.run.dir={tmp_path / 'out'}"])
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "preflight: disk" in said
+    assert "Traceback" not in said
+    assert not own_store.exists()

@@ -16,6 +16,7 @@ from specs_lab.evaluation.benchmarks.base import BENCHMARKS, Item
 from specs_lab.evaluation.benchmarks.intervals import ACCURACY, estimates
 from specs_lab.evaluation.benchmarks.judging import score_all
 from specs_lab.evaluation.benchmarks.storing import item_of
+from specs_lab.metrics.passk import pass_at_k, powers_of_two
 from specs_lab.metrics.statistics import Interval, bootstrap_interval
 from specs_lab.rewards.grader import Verdict, grade_many
 from specs_lab.rewards.judge import Judge
@@ -24,13 +25,16 @@ from specs_lab.tracking.rows import RESCORE_COLUMNS, SAMPLE_COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-SAMPLES = "samples.parquet"
+SAMPLES, RESPONSES = "samples.parquet", "responses.parquet"
+"""Evaluated responses, one to a problem; and those of an exploration, many to a problem."""
+_EXPLORED = ("cell", "task_id", "k", "response", "answer", "correct", "extracted")
 Row = dict[str, Any]
 COLUMNS = (
     "where",
     "step",
     "cell",
     "task_id",
+    "k",
     "benchmark",
     "gold",
     "kind",
@@ -51,11 +55,16 @@ class Place:
 
     Attributes:
         name: What people know it by: the job and the stage, or the artifact's folder.
-        path: Its ``samples.parquet``.
+        path: Its ``samples.parquet``, or an exploration's ``responses.parquet``.
     """
 
     name: str
     path: Path
+
+    @property
+    def explores(self) -> bool:
+        """Whether there are many responses to each problem."""
+        return self.path.name == RESPONSES
 
 
 @dataclass(frozen=True)
@@ -93,16 +102,16 @@ def find_places(folder: Path) -> list[Place]:
     """
     from specs_lab.tracking.frames import find_jobs, read_job
 
-    if (folder / SAMPLES).is_file():
-        return [Place(folder.name, folder / SAMPLES)]
+    if own := [Place(folder.name, folder / name) for name in (SAMPLES, RESPONSES) if (folder / name).is_file()]:
+        return own
     found: dict[Path, Place] = {}
     for job in find_jobs(folder) if folder.is_dir() else []:
         for stage in read_job(job).stages.values():
-            path = (stage.folder / SAMPLES).resolve()
-            if path.is_file():
-                found.setdefault(path, Place(f"{job.name}/{stage.name}", path))
+            for path in [(stage.folder / name).resolve() for name in (SAMPLES, RESPONSES)]:
+                if path.is_file():
+                    found.setdefault(path, Place(f"{job.name}/{stage.name}", path))
     if not found:
-        fix = "give the folder of an artifact of stage `evaluate`, of a job, or of a sweep"
+        fix = "give the folder of an artifact of the stages `evaluate` or `explore`, of a job, or of a sweep"
         raise UserError([Fault(str(folder), f"there are no stored responses ({SAMPLES}) in it", fix)])
     return list(found.values())
 
@@ -124,6 +133,10 @@ def rescore(place: Place, judge: Judge | None) -> tuple[pd.DataFrame, list[Metri
     verdicts, items = _verdicts(place, stored, judge)
     table = _table(place, stored, verdicts)
     metrics = []
+    if place.explores:
+        for cell, group in table.groupby("cell", sort=False):
+            metrics += _explored_metrics(place, str(cell), group)
+        return table, metrics
     for (step, cell), group in table.groupby(["step", "cell"], sort=False):
         rows = [int(index) for index in group.index]
         metrics += _metrics(place, int(step), str(cell), group, [(items[i], verdicts[i]) for i in rows])  # pyright: ignore[reportArgumentType]
@@ -138,12 +151,13 @@ def _read(place: Place) -> list[Row]:
     """
     from pyarrow import parquet
 
-    wanted = [*SAMPLE_COLUMNS, *RESCORE_COLUMNS]
+    wanted = list(dict.fromkeys([*(_EXPLORED if place.explores else SAMPLE_COLUMNS), *RESCORE_COLUMNS]))
     missing = [name for name in wanted if name not in parquet.read_schema(place.path).names]
     if missing:
         what = f"was written before responses could be scored again: it has no column {', '.join(missing)}"
         raise UserError([Fault(f"{place.name}: {place.path}", what, "delete the artifact and evaluate again")])
-    return parquet.read_table(place.path, columns=wanted).to_pylist()
+    rows = parquet.read_table(place.path, columns=wanted).to_pylist()
+    return [{"step": 0, "accuracy": row.get("correct"), "k": 0, **row} for row in rows]
 
 
 def _verdicts(place: Place, rows: Sequence[Row], judge: Judge | None) -> tuple[list[Verdict], list[Item | None]]:
@@ -187,7 +201,7 @@ def _table(place: Place, stored: Sequence[Row], verdicts: Sequence[Verdict]) -> 
 
     columns = {
         "where": [place.name] * len(stored),
-        **{name: [row[name] for row in stored] for name in ("step", "cell", "task_id", "benchmark")},
+        **{name: [row[name] for row in stored] for name in ("step", "cell", "task_id", "k", "benchmark")},
         "gold": [row["answer"] for row in stored],
         "kind": [verdict.kind for verdict in verdicts],
         "old_extracted": [row["extracted"] for row in stored],
@@ -224,6 +238,25 @@ def _metrics(
             ends = [_interval(one.get(name)) for one in found]
             n = next(int(one[name]["n"]) for one in reversed(found) if name in one)
             yield Metric(place.name, step, cell, name, n, ends[0], ends[1])
+
+
+def _explored_metrics(place: Place, cell: str, group: pd.DataFrame) -> Iterator[Metric]:
+    """pass@k of a cell before and now, with intervals over problems."""
+    old, new = (group[name].to_numpy(dtype=np.float64) for name in ("old_correct", "new_correct"))
+    gained, lost = int(((old == 0) & (new == 1)).sum()), int(((old == 1) & (new == 0)).sum())
+    by_task = group.groupby("task_id", sort=False)[["old_correct", "new_correct"]]
+    counts = by_task.sum().to_numpy(dtype=np.int64)
+    sizes = by_task.size().to_numpy(dtype=np.int64)
+    for k in powers_of_two(int(sizes.min())):
+        ends = [
+            bootstrap_interval(
+                np.array([pass_at_k(int(n), int(c), k) for n, c in zip(sizes, right, strict=True)]),
+                seed=f"rescore/{cell}",
+            )
+            for right in counts.T
+        ]
+        changes = (gained, lost) if k == 1 else (None, None)
+        yield Metric(place.name, 0, cell, f"pass@{k}", len(sizes), ends[0], ends[1], *changes)
 
 
 def _interval(found: dict[str, Any] | None) -> Interval:

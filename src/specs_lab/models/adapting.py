@@ -44,7 +44,7 @@ def attach_lora(vlm: VLM, options: LoraAdapter, seed: int) -> None:
         target_modules=pattern,
         use_rslora=options.rslora,
         use_dora=options.decomposes,
-        init_lora_weights=True if options.init == "kaiming" else options.init,
+        init_lora_weights="gaussian" if options.init == "gaussian" else True,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -13,13 +13,15 @@ from specs_lab.evaluation.exploration import Explored, Explorer
 from specs_lab.evaluation.suites.base import Suite
 from specs_lab.evaluation.suites.sampled import SampledSuite
 from specs_lab.metrics.exploration import measures
+from specs_lab.rewards.scoring import VERDICT
 from specs_lab.stages.common import load_model, open_loggers
 from specs_lab.stages.context import StageContext
 from specs_lab.stages.scoring import judge_of, require_golds
 from specs_lab.tracking.rows import RowWriter, write_measures
 
 RESPONSES = "responses.parquet"
-"""Every response, for notebooks: task_id, cell, k, response, correct, format, extracted, length (tokens)."""
+"""Every response, for notebooks and for `specs-lab rescore`: task_id, cell, k, response, correct, format, extracted,
+length (tokens), answer (the right one), and ``tracking.rows.RESCORE_COLUMNS``."""
 
 
 def run(context: StageContext) -> None:
@@ -49,7 +51,7 @@ def run(context: StageContext) -> None:
             advance(len(part))
     found = _long(explored, suite)
     write_measures(context.folder / "measures.parquet", found)
-    _write_responses(context.folder / RESPONSES, explored)
+    _write_responses(context.folder / RESPONSES, explored, measured)
     _report(context, found, Budget(vlm.forward_parameters))
 
 
@@ -81,7 +83,7 @@ def _report(context: StageContext, found: Sequence[Mapping[str, Any]], budget: B
             logger.log_metrics(logged, step=0)
 
 
-def _write_responses(path: Path, explored: Sequence[Explored]) -> None:
+def _write_responses(path: Path, explored: Sequence[Explored], measured: Suite) -> None:
     import pandas as pd
 
     responses = [
@@ -94,8 +96,13 @@ def _write_responses(path: Path, explored: Sequence[Explored]) -> None:
             "format": score.format,
             "extracted": score.extracted,
             "length": one.answered.lengths[k],
+            "answer": one.task.problem.answer,
+            "kind": score.kind,
+            "score": score.terms.get(VERDICT, float(score.accuracy)),
+            **stored,
         }
         for one in explored
+        for stored in [measured.stored(one.task)]
         for k, score in enumerate(one.scores)
     ]
     pd.DataFrame(responses).to_parquet(path, index=False, compression="zstd")

@@ -16,12 +16,12 @@ from typing import Any
 
 from specs_lab import __version__
 from specs_lab.core.progress import Progress
-from specs_lab.problems.tasks import ProblemSource
 from specs_lab.stages.context import JobInfo, StageContext, Study
 from specs_lab.stages.describing import describe
 from specs_lab.stages.graph import PlannedStage, plan
 from specs_lab.stages.kinds import KINDS, StageKind
 from specs_lab.stages.store import Store, read_manifest, verify
+from specs_lab.stages.supply import require_problems
 from specs_lab.tracking.rows import JOB_FILE
 
 __all__ = ["JobInfo", "JobResult", "StageResult", "Study", "execute"]
@@ -102,6 +102,7 @@ def execute(
     store = store or Store(Path(study.paths.cache), progress)
     with _Record(JobResult(info=job, seed=study.seed)) as record:
         planned = plan(study, kinds)
+        require_problems((stage for stage in planned if store.get(stage.kind, stage.key) is None), progress)
         with progress.task("stages", len(planned)) as advance:
             for stage in planned:
                 record.current = stage.name
@@ -125,9 +126,6 @@ def _make(
     def build(folder: Path) -> None:
         for source in inputs.values():
             verify(source.folder)
-        for option in stage.options.values():
-            if isinstance(option, ProblemSource):
-                option.prepare(progress)
         run = resolve_name(kind.runner)  # imports what is slow to import
         run(
             StageContext(

@@ -137,6 +137,13 @@ def test_exploring_takes_problems_and_scores_from_the_benchmark(write_benchmark,
     assert {"pass@1", "pass@4"} <= set(own["metric"])
     responses = pd.read_parquet(folder / explore.RESPONSES)
     assert len(responses) == 6 * 4
+    rescore([str(job.folder), "--out", str(tmp_path / "out")])
+    table = pd.read_csv(tmp_path / "out" / "rescored.csv")
+    assert len(table) == 6 * 4
+    assert not table["changed"].any()
+    page = (tmp_path / "out" / "rescored.md").read_text()
+    for cell, group in measures[measures["metric"] == "pass@4"].groupby("cell"):
+        assert f"| {cell} | pass@4 | 3 | {100 * group['value'].mean():.1f} " in page
 
 
 def test_a_cell_that_neither_the_problems_nor_the_suite_have_is_a_fault(write_benchmark):
@@ -164,3 +171,14 @@ def test_wrong_options_are_named(override, where):
     with composer() as known:
         faults = value_faults(known.compose(["suite=mathvista", override]))
     assert where in {fault.where for fault in faults}
+
+
+@pytest.mark.parametrize("name", ["mathvista", "mathverse", "mathvision", "we_math"])
+def test_the_shipped_choices_are_sound(name):
+    with composer() as known:
+        cfg = known.compose([f"suite={name}"])
+        assert value_faults(cfg) == []
+        suite = study_of(cfg).suite
+    assert suite.benchmark == name
+    assert suite.repo
+    assert suite.cells == ["id", name]

@@ -87,6 +87,26 @@ def _unknown_buckets(options: Mapping[str, Any], sources: Mapping[str, Mapping[s
     return [Fault("rl.buckets", f"there is no bucket '{name}'", suggest(name, known)) for name in unknown]
 
 
+def _frozen_tower(options: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
+    """A fault if adapters are to go on the vision tower of a base model that freezes it.
+
+    Of a model that other stages made from the base this is found when it is loaded.
+    """
+    wanted = getattr(options["adapter"], "include_vision", False)
+    if not wanted or not getattr(sources["model"].get("model"), "freeze_vision", False):
+        return []
+    what = "the vision tower is to have adapters, and the model's options freeze it"
+    return [Fault("adapter.include_vision", what, "set model.freeze_vision=false")]
+
+
+def _unfit_rl(options: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
+    return [*_unknown_buckets(options, sources), *_frozen_tower(options, sources)]
+
+
+def _unfit_cold_start(options: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
+    return [*_without_rejected(options, sources), *_frozen_tower(options, sources)]
+
+
 def _no_cold_start(options: Mapping[str, Any]) -> str | None:
     return "model" if isinstance(options["coldstart"], NoColdStart) else None
 
@@ -182,7 +202,7 @@ _ALL = (
         code=(*_RL, *_TRAINING, *_SAMPLING, *_PROBLEMS, *_MODEL),
         runner="specs_lab.stages.rl:run",
         seeded=True,
-        unfit=_unknown_buckets,
+        unfit=_unfit_rl,
     ),
     StageKind(
         name="construct",
@@ -217,7 +237,7 @@ _ALL = (
         runner="specs_lab.stages.coldstart:run",
         seeded=True,
         stands_for=_no_cold_start,
-        unfit=_without_rejected,
+        unfit=_unfit_cold_start,
     ),
     StageKind(
         name="select",

@@ -49,6 +49,8 @@ def _choose(known: Composer, path: Path, model: list[str]) -> list[str]:
         return [*model, "recipe=vlaa_rl", "rl=vlaa"]
     if (group, name) == ("problems", "local"):
         return [*model, "problems=local", f"problems.path={Path(__file__).parent}"]
+    if (group, name) == ("suite", "benchmark"):
+        return [*model, "suite=benchmark", "suite.benchmark=mathvista", f"suite.path={Path(__file__).parent}"]
     sign = "" if group in known.compose([]).hydra.runtime.choices else "+"
     chosen = f"{sign}{group}={path.stem}"
     if group == "judge":

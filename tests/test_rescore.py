@@ -7,9 +7,9 @@ import pytest
 
 from specs_lab.evaluation.benchmarks.base import Item
 from specs_lab.evaluation.benchmarks.storing import item_json
-from specs_lab.evaluation.rescoring import find_places
 from specs_lab.problems.rows import ProblemRow
 from specs_lab.rescore import main
+from specs_lab.tracking.rescoring import find_places
 from specs_lab.tracking.rows import write_samples
 
 

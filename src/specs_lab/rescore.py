@@ -17,9 +17,9 @@ from rich.table import Table
 from specs_lab.core.errors import EXIT_USER_ERROR, Fault, UserError, raise_faults
 
 if TYPE_CHECKING:
-    from specs_lab.evaluation.rescoring import Metric
     from specs_lab.metrics.statistics import Interval
     from specs_lab.rewards.judge import Judge
+    from specs_lab.tracking.rescoring import Metric
 
 TABLE, PAGE = "rescored.csv", "rescored.md"
 _GROUP = "judge"
@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _rescore(folder: Path, overrides: Sequence[str], out: Path) -> None:
     import pandas as pd
 
-    from specs_lab.evaluation.rescoring import find_places, rescore
     from specs_lab.tracking.markdown import table_markdown
+    from specs_lab.tracking.rescoring import find_places, rescore
 
     judge = _judge(overrides)
     places = find_places(folder)

@@ -73,7 +73,11 @@ def _write(rows: list[dict[str, Any]], path: Path, *pictures: str) -> None:
 def places(tmp_path_factory) -> dict[str, Path]:
     """A checkpoint, a dataset and a benchmark."""
     folder = tmp_path_factory.mktemp("hub")
-    _write([_problem(number) for number in range(160)], folder / "open_r1" / "data" / "train-00000-of-00001.parquet", "image")
+    _write(
+        [_problem(number) for number in range(160)],
+        folder / "open_r1" / "data" / "train-00000-of-00001.parquet",
+        "image",
+    )
     questions = [
         {
             "pid": str(number),

@@ -6,9 +6,9 @@ from specs_lab.evaluation.exploration import Explorer
 from specs_lab.evaluation.suites.sampled import SampledSuite
 from specs_lab.models.prompts import Row
 from specs_lab.models.vlm import VLM
+from specs_lab.problems.scoring import assessor
 from specs_lab.problems.sources.procedural import ProceduralProblems
 from specs_lab.problems.tasks import Cell
-from specs_lab.rewards.tasks import assessor
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Sampling
 

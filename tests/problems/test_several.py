@@ -85,5 +85,11 @@ def test_all_faults_are_found():
     with pytest.raises(InvalidOption) as found:
         SeveralProblems(parts={"a:b": part("count"), "c": other}, weights={"c": 0, "d": 1})
     text = str(found.value)
-    for said in ("must not hold ':'", "0 is not positive", "there is no 'd'", "there is none for a:b", "no cell in common"):
+    for said in (
+        "must not hold ':'",
+        "0 is not positive",
+        "there is no 'd'",
+        "there is none for a:b",
+        "no cell in common",
+    ):
         assert said in text

@@ -10,9 +10,9 @@ from specs_lab.core.progress import Progress
 from specs_lab.evaluation.judges.none import NoJudge
 from specs_lab.evaluation.judges.overlap import OverlapJudge
 from specs_lab.problems.instructions import INSTRUCTIONS
+from specs_lab.problems.scoring import asked, assessor, rewarder
 from specs_lab.problems.tasks import Task
 from specs_lab.rewards.scoring import Response
-from specs_lab.rewards.tasks import asked, assessor, rewarder
 from specs_lab.rewards.terms.accuracy import AccuracyTerm
 from specs_lab.rewards.terms.weighted import WeightedReward
 from specs_lab.stages.scoring import judge_of, require_golds

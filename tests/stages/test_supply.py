@@ -46,7 +46,11 @@ def source(kind=Counted):
 
 def test_every_empty_cell_is_named_once_with_its_split():
     problems = source()
-    stages = [stage(problems, rl=Mixed(["id", "ood"])), stage(problems, suite=Celled()), stage(problems, suite=Celled())]
+    stages = [
+        stage(problems, rl=Mixed(["id", "ood"])),
+        stage(problems, suite=Celled()),
+        stage(problems, suite=Celled()),
+    ]
     with pytest.raises(UserError) as found:
         require_problems(stages, Progress())
     assert [(fault.where, fault.what.split("split ")[1]) for fault in found.value.faults] == [

@@ -10,9 +10,9 @@ from lightning import Callback
 from specs_lab.models.vlm import VLM
 from specs_lab.objectives.grpo import GRPOOptions
 from specs_lab.problems.instructions import INSTRUCTIONS
+from specs_lab.problems.scoring import rewarder
 from specs_lab.problems.tasks import Task
 from specs_lab.rewards.scoring import Score
-from specs_lab.rewards.tasks import rewarder
 from specs_lab.rewards.terms.format import FormatTerm
 from specs_lab.rewards.terms.overlong import OverlongTerm
 from specs_lab.rewards.terms.weighted import WeightedReward

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
-from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from specs_lab.cli.search_path import CONFIG_MODULE, place_of
+from specs_lab.core.cache import cache_folder
 
-CACHE_VARIABLE = "SPECS_LAB_CACHE"
 _LONGEST_SLUG = 120
 _SEARCHED = ("hydra.searchpath", "command-line")  # what Hydra calls places that a user names
 _HIDDEN_GROUPS = ("hydra", "__pycache__")
-
-
-def cache_folder() -> str:
-    """The folder of finished stages: $SPECS_LAB_CACHE, else ``specs_lab`` in the user's cache folder (XDG)."""
-    own = os.environ.get(CACHE_VARIABLE)
-    if own:
-        return str(Path(own).expanduser())
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return str((Path(shared) if shared else Path.home() / ".cache") / "specs_lab")
 
 
 def slug(text: str) -> str:

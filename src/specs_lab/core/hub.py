@@ -6,11 +6,11 @@ Nothing here runs code of a repository, and only the asked-for files are fetched
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from specs_lab.core.errors import Fault, UserError
 
@@ -65,10 +65,11 @@ def snapshot(repo: str, commit: str, kind: RepoKind, patterns: Iterable[str]) ->
     Raises:
         UserError: If they cannot be had.
     """
-    from huggingface_hub import snapshot_download
+    import huggingface_hub
 
     with _explained(repo, commit):
-        return Path(snapshot_download(repo, repo_type=kind, revision=commit, allow_patterns=sorted(patterns)))
+        download: Any = huggingface_hub.snapshot_download  # its types are partial
+        return Path(download(repo, repo_type=kind, revision=commit, allow_patterns=sorted(patterns)))
 
 
 def _is_offline() -> bool:
@@ -87,7 +88,7 @@ def _cached_commit(repo: str, revision: str, kind: RepoKind) -> str | None:
 
 
 @contextmanager
-def _explained(repo: str, revision: str) -> Iterator[None]:
+def _explained(repo: str, revision: str) -> Generator[None]:
     """Says of the hub's errors what they mean for who named the repository."""
     import httpx
     from huggingface_hub.errors import (

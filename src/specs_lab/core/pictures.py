@@ -6,7 +6,7 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from PIL import Image, ImageOps
 
@@ -89,7 +89,8 @@ def picture_bytes(value: Any, folder: Path) -> bytes:
         UnreadablePicture: If there are none.
     """
     if isinstance(value, Mapping):
-        value = value.get("path") if value.get("bytes") is None else value["bytes"]
+        cell = cast("Mapping[str, Any]", value)
+        value = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):

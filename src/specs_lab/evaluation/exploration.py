@@ -11,9 +11,9 @@ from specs_lab.metrics.exploration import Answered
 from specs_lab.models.micro_batches import micro_batches
 from specs_lab.models.prompts import Prompt, Row
 from specs_lab.models.vlm import VLM
+from specs_lab.problems.scoring import Assessor, asked
 from specs_lab.problems.tasks import ProblemSource, Task
 from specs_lab.rewards.scoring import Score
-from specs_lab.rewards.tasks import Assessor, asked
 from specs_lab.rewards.voting import ballots
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Completion, Sampling

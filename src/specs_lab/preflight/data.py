@@ -10,9 +10,9 @@ from typing import Any
 from specs_lab.core.errors import UserError
 from specs_lab.preflight.findings import Finding
 from specs_lab.preflight.uses import Use
+from specs_lab.problems.scoring import asked
 from specs_lab.problems.tasks import Task
 from specs_lab.rewards.golds import GoldReport, check_golds
-from specs_lab.rewards.tasks import asked
 from specs_lab.stages.context import Study
 from specs_lab.stages.scoring import open_without_judge
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from specs_lab.preflight.findings import Finding
 from specs_lab.preflight.uses import Use
+from specs_lab.problems.scoring import asked
 from specs_lab.problems.tasks import Task
 from specs_lab.rewards.format import SECTIONS, write
 from specs_lab.rewards.grammar import Parts
 from specs_lab.rewards.judge import Judge
 from specs_lab.rewards.scoring import Asked, Helpers, Response, Score
-from specs_lab.rewards.tasks import asked
 from specs_lab.rewards.terms.accuracy import AccuracyTerm
 from specs_lab.rewards.terms.format import FormatTerm
 
@@ -113,7 +113,7 @@ def _scores(use: Use, tasks: Sequence[Task], answers: Sequence[str], judge: Judg
     if use.reward is not None:
         responses = [Response(text, tokens=1, longest=use.new_tokens) for text in texts]
         return use.reward.score(responses, [asked(task) for task in tasks], Helpers(judge=judge, answer_from=_echo))
-    from specs_lab.rewards.tasks import assessor
+    from specs_lab.problems.scoring import assessor
 
     return assessor(judge)(texts, tasks)
 

@@ -44,7 +44,7 @@ def unpacked(archives: Sequence[Path]) -> Path:
 
 
 def _cache() -> Path:
-    from specs_lab.cli.resolvers import cache_folder
+    from specs_lab.core.cache import cache_folder
 
     return Path(cache_folder()) / "pictures"
 

@@ -105,7 +105,7 @@ def make_index(spec: IndexSpec, progress: Progress | None = None) -> tuple[Path,
 
 
 def _cache() -> Path:
-    from specs_lab.cli.resolvers import cache_folder
+    from specs_lab.core.cache import cache_folder
 
     return Path(cache_folder()) / "problems"
 

@@ -7,9 +7,8 @@ there, not here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-FormatName = Literal["think_answer", "steps_final", "think_boxed"]
+from specs_lab.rewards.format import FormatName
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class IndexSpec:
 
     def key(self) -> str:
         """A hash of it all and of the code that reads rows."""
-        from specs_lab.stages.fingerprint import fingerprint
+        from specs_lab.core.fingerprint import fingerprint
 
         code = fingerprint([*_CODE, "specs_lab.rewards"])
         return hashlib.sha256(json.dumps([asdict(self), code], sort_keys=True).encode()).hexdigest()[:32]

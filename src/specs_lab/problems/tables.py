@@ -160,7 +160,7 @@ def _load(ref: TableRef, *, streaming: bool) -> Dataset | IterableDataset:
 
 
 def _arrow_folder() -> str:
-    from specs_lab.cli.resolvers import cache_folder
+    from specs_lab.core.cache import cache_folder
 
     return str(Path(cache_folder()) / "datasets")
 

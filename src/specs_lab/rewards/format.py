@@ -7,9 +7,13 @@ linear in the length of the response, whatever it consists of.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from specs_lab.core.errors import Fault, UserError, suggest
-from specs_lab.problems.instructions import FormatName
 from specs_lab.rewards.grammar import BoxedText, Format, Parts, Section
+
+FormatName = Literal["think_answer", "steps_final", "think_boxed"]
+"""The formats that prompts ask for."""
 
 __all__ = ["FORMATS", "SECTIONS", "Parts", "answer_of", "follows", "parse", "share_followed", "tags_of", "write"]
 

@@ -10,6 +10,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from specs_lab.core.errors import Fault, UserError
+from specs_lab.core.fingerprint import fingerprint as fingerprint_of_code
 from specs_lab.core.seeding import derive_seed
 from specs_lab.data.records import read_pairs
 from specs_lab.models.prompts import Row, row_tokens
@@ -25,7 +26,6 @@ from specs_lab.stages.context import StageContext
 from specs_lab.stages.curve import CurveCallback, Measurements
 from specs_lab.stages.describing import describe
 from specs_lab.stages.evaluate import make_evaluator
-from specs_lab.stages.fingerprint import fingerprint as fingerprint_of_code
 from specs_lab.stages.steps import StepRows
 from specs_lab.stages.store import read_manifest
 from specs_lab.training.base import TrainingModule

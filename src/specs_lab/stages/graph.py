@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from specs_lab.core.errors import raise_faults
+from specs_lab.core.fingerprint import fingerprint
 from specs_lab.core.options import plugin_modules
 from specs_lab.stages.context import Study
 from specs_lab.stages.describing import describe
 from specs_lab.stages.faults import find_faults
-from specs_lab.stages.fingerprint import fingerprint
 from specs_lab.stages.kinds import KINDS, StageKind
 from specs_lab.stages.nodes import options_of, used_inputs
 from specs_lab.stages.rounds import unrolled

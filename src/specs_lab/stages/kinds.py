@@ -35,7 +35,7 @@ class StageKind:
             for it. None: all of them.
         optional: Inputs that a recipe may leave out.
         reads: Roles of options; a role is played by the config node of the same name unless the recipe says otherwise.
-        code: Packages and modules that the result depends on; see :mod:`specs_lab.stages.fingerprint`.
+        code: Packages and modules that the result depends on; see :mod:`specs_lab.core.fingerprint`.
         runner: ``"module:function"``, a function of a :class:`~specs_lab.stages.context.StageContext`.
         seeded: Whether the result depends on the study's seed.
         stands_for: Given the options by role, the input that a stage merely hands on (it is then skipped), or None.
@@ -117,11 +117,14 @@ _MODEL = (
     "specs_lab.models.adapters",
     "specs_lab.models.adapting",
     "specs_lab.models.attention",
+    "specs_lab.models.encoding",
     "specs_lab.models.families",
     "specs_lab.models.features",
     "specs_lab.models.holding",
+    "specs_lab.models.image_only",
     "specs_lab.models.micro_batches",
     "specs_lab.models.packing",
+    "specs_lab.models.pixel_budget",
     "specs_lab.models.processing",
     "specs_lab.models.prompts",
     "specs_lab.models.quantisation",
@@ -132,6 +135,7 @@ _MODEL = (
     "specs_lab.objectives.logprobs",
     "specs_lab.stages.chain",
     "specs_lab.core.budget",
+    "specs_lab.core.pictures",
 )
 _PROBLEMS = ("specs_lab.problems", "specs_lab.core.seeding")
 _SAMPLING = (
@@ -160,7 +164,10 @@ _TRAINING = (
 )
 _EVALUATION = (
     "specs_lab.evaluation.runner",
-    "specs_lab.evaluation.suites",
+    "specs_lab.evaluation.suites.base",
+    "specs_lab.evaluation.suites.benchmark",
+    "specs_lab.evaluation.suites.cells",
+    "specs_lab.evaluation.suites.several",
     "specs_lab.metrics.generalization_factor",
     "specs_lab.stages.evaluate",
     "specs_lab.stages.curve",

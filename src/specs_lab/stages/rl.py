@@ -8,9 +8,9 @@ from functools import cache
 from specs_lab.core.seeding import python_rng
 from specs_lab.data.task_lists import read_tasks
 from specs_lab.models.reference import make_reference
+from specs_lab.problems.scoring import rewarder
 from specs_lab.problems.tasks import Task
 from specs_lab.rewards.scoring import Helpers
-from specs_lab.rewards.tasks import rewarder
 from specs_lab.rewards.terms.weighted import WeightedReward
 from specs_lab.rollout.from_reasoning import FromReasoning
 from specs_lab.stages.common import load_model, open_loggers, save_model

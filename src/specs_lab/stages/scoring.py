@@ -7,10 +7,10 @@ from typing import Any
 
 from specs_lab.core.errors import Fault, raise_faults
 from specs_lab.evaluation.judges.none import NoJudge
+from specs_lab.problems.scoring import asked
 from specs_lab.problems.tasks import Task
 from specs_lab.rewards.golds import GoldReport, check_golds, gold_faults
 from specs_lab.rewards.judge import Judge
-from specs_lab.rewards.tasks import asked
 from specs_lab.stages.context import StageContext
 
 

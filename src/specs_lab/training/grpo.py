@@ -20,9 +20,9 @@ from specs_lab.objectives.advantages import group_advantages
 from specs_lab.objectives.grpo import GRPOOptions, RolloutLogprobs, grpo_loss
 from specs_lab.objectives.kl import adapted_weight
 from specs_lab.objectives.terms import Loss, Unit
+from specs_lab.problems.scoring import Scorer
 from specs_lab.problems.tasks import Task
 from specs_lab.rewards.scoring import Response, Score
-from specs_lab.rewards.tasks import Scorer
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Completion, Sampling
 from specs_lab.training.base import TrainingModule

@@ -7,8 +7,8 @@ import pytest
 from specs_lab.problems.base import SPLITS
 from specs_lab.problems.readers.base import READERS, Place, options_in, without_format_request
 from specs_lab.problems.rows import BrokenRow
+from specs_lab.problems.scoring import assessor
 from specs_lab.problems.tasks import TaskRef
-from specs_lab.rewards.tasks import assessor
 
 
 def all_tasks(problems):

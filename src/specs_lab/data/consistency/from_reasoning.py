@@ -13,7 +13,7 @@ from specs_lab.data.consistency.base import Consistency, Said
 from specs_lab.data.workshop import Drawing, Question, Workshop, terms
 from specs_lab.rewards.format import tags_of
 from specs_lab.rewards.grader import grade_many
-from specs_lab.rewards.inference import canonical_kind
+from specs_lab.rewards.inference import canonical_kind, infer_kind
 from specs_lab.rewards.kinds.base import KINDS
 
 MODELS = ("base", "self")
@@ -62,7 +62,10 @@ def _question(one: Said) -> Question:
 
 def _readable(one: Said) -> bool:
     """Whether the answer can serve as a gold answer."""
-    kind = KINDS.get(canonical_kind(one.task.problem.answer_type))
+    problem = one.task.problem
+    stated = problem.answer_type
+    name = canonical_kind(stated) if stated else infer_kind(problem.answer, problem.choices, problem.unit)
+    kind = KINDS.get(name)
     return kind.read_gold(one.parts.answer, terms(one.task)) is not None
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from specs_lab.core.options import Checks
 from specs_lab.problems.base import Split
+from specs_lab.problems.scoring import assessor
 from specs_lab.problems.tasks import ProblemSource, Task
 from specs_lab.rewards.judge import Judge
 from specs_lab.rewards.scoring import Score
-from specs_lab.rewards.tasks import assessor
 
 if TYPE_CHECKING:
     from specs_lab.evaluation.runner import Sample

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from specs_lab.core.errors import Fault, UserError
 
@@ -68,7 +68,7 @@ def snapshot(repo: str, commit: str, kind: RepoKind, patterns: Iterable[str]) ->
     import huggingface_hub
 
     with _explained(repo, commit):
-        download: Any = huggingface_hub.snapshot_download  # its types are partial
+        download = cast("Any", huggingface_hub).snapshot_download  # its types are partial
         return Path(download(repo, repo_type=kind, revision=commit, allow_patterns=sorted(patterns)))
 
 

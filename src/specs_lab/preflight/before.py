@@ -10,13 +10,14 @@ from specs_lab.preflight.device import memory_of
 from specs_lab.preflight.findings import Finding
 from specs_lab.preflight.needs import Prompts, Shapes, missing_stages, needs
 from specs_lab.preflight.room import check_disk, check_memory
+from specs_lab.preflight.settings import check_settings
 from specs_lab.preflight.versions import check_versions
 from specs_lab.stages.context import Study
 from specs_lab.stages.graph import PlannedStage
 
 
 def cheap_checks(study: Study, stages: list[PlannedStage], prompts: Prompts | None = None) -> list[Finding]:
-    """Room and versions for the stages that are to be made.
+    """Room, versions and settings for the stages that are to be made.
 
     Args:
         study: The study.
@@ -31,6 +32,7 @@ def cheap_checks(study: Study, stages: list[PlannedStage], prompts: Prompts | No
         check_memory(memory, needed, counted=prompts is not None and prompts.counted),
         *unknown,
         *check_versions(study),
+        check_settings(study, stages),
     ]
 
 

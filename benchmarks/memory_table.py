@@ -13,6 +13,7 @@ from benchmarks.duel import ROOT
 from benchmarks.memory_cases import ADAPTERS, METHODS, MemoryCase, run
 from benchmarks.models import SHAPES, Shape, checkpoint
 from benchmarks.results import machine, write
+from benchmarks.tables import memory_row, table
 from specs_lab.models.sources.embedded import CHECKPOINTS
 
 WITHIN = 0.15
@@ -71,23 +72,6 @@ def measure(shape: str, device: str, threads: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as Markdown."""
-    lines = [
-        "| shape | method | adapter | else | estimate, MiB | measured, MiB | ratio |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        case, mega = row["case"], 1 << 20
-        flags = [name for name in ("half", "checkpointing", "train_vision") if case[name]]
-        flags += [f"KL {case['kl_weight']:g}"] * (case["kl_weight"] > 0)
-        flags += [f"{case['micro_batch_tokens']} tokens"] * (case["micro_batch_tokens"] < 1 << 20)
-        figures = f"{row['estimate_bytes'] / mega:.1f} | {row['measured_bytes'] / mega:.1f} | {row['ratio']:.3f}"
-        names = f"{row['shape']} | {case['method']} | {case['adapter']} | {', '.join(flags)}"
-        lines.append(f"| {names} | {figures} |")
-    return "\n".join(lines)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, writes and prints; 1 if an estimate is further off than :data:`WITHIN`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
@@ -101,8 +85,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for shape in options.shape:
         for row in measure(shape, options.device, options.threads):
             rows.append(row)
-            print(table([row]).splitlines()[-1], file=sys.stderr, flush=True)
-    results = {"kind": "memory", "machine": machine(options.device), "within": WITHIN, "rows": rows}
+            print(" | ".join(memory_row(row)), file=sys.stderr, flush=True)
+    settings = {"threads": options.threads}
+    results = {
+        "kind": "memory",
+        "machine": machine(options.device),
+        "settings": settings,
+        "within": WITHIN,
+        "rows": rows,
+    }
     write(results, options.out or ROOT / "benchmarks" / "results" / name)
-    print(table(rows))
+    print(table(results))
     return int(any(abs(row["ratio"] - 1) > WITHIN for row in rows))

@@ -280,6 +280,25 @@ def _outcome(one: Json | None) -> str:
     return loss if one["holds"] else f"**{loss}: does not hold**"
 
 
+def memory_table(results: Json) -> str:
+    """Estimated against measured peak memory of each case."""
+    header = ["model", "method", "adapter", "else", "estimate MiB", "measured MiB", "ratio"]
+    within, rows = results["within"], results["rows"]
+    held = sum(abs(row["ratio"] - 1) <= within for row in rows)
+    head = f"{held} of {len(rows)} estimates are within {within:.0%} of what was measured. {_machine(results)}"
+    return f"{head}\n\n{_lines(header, [memory_row(row) for row in rows])}"
+
+
+def memory_row(row: Json) -> list[str]:
+    """The cells of a case."""
+    case, said = row["case"], {"half": "bfloat16", "checkpointing": "checkpointing", "train_vision": "vision learns"}
+    rest = [text for name, text in said.items() if case[name]]
+    rest += [f"KL {case['kl_weight']:g}"] * (case["kl_weight"] > 0)
+    rest += [f"{case['micro_batch_tokens']} tokens a micro-batch"] * (case["micro_batch_tokens"] < 1 << 20)
+    sizes = [f"{row[name] / (1 << 20):.1f}" for name in ("estimate_bytes", "measured_bytes")]
+    return [row["shape"], case["method"], case["adapter"], ", ".join(rest), *sizes, f"{row['ratio']:.3f}"]
+
+
 TABLES: dict[str, Callable[[Json], str]] = {
     "vs_trl": vs_trl_table,
     "scaling": scaling_table,
@@ -289,6 +308,7 @@ TABLES: dict[str, Callable[[Json], str]] = {
     "constructions": constructions_table,
     "recipes": recipes_table,
     "families": families_table,
+    "memory": memory_table,
     "vllm": vllm_table,
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from huggingface_hub import constants
 
 from specs_lab import doctor, run
 
@@ -60,6 +61,15 @@ def test_all_faults_are_found_together(monkeypatch: pytest.MonkeyPatch, capsys):
         assert line in shown
     assert "dry run" not in shown
     assert "paths.cache" in shown
+
+
+def test_what_cannot_be_reached_is_one_fault_though_many_checks_need_it(monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert _run("model=qwen2_5_vl_7b", "problems=virl39k") == 2
+    shown = capsys.readouterr().out
+    assert "2 faults" in shown
+    assert "fault   identity: model: Qwen/Qwen2.5-VL-7B-Instruct" in shown
+    assert "fault   identity: problems: TIGER-Lab/ViRL39K" in shown
 
 
 def test_a_wrong_override_is_a_user_error(capsys):

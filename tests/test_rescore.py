@@ -97,6 +97,22 @@ def test_old_and_new_verdicts_stand_side_by_side(artifact, tmp_path, capsys):
     assert "Scored again" in capsys.readouterr().out
 
 
+def test_numbers_of_groups_are_no_shares(tmp_path):
+    def step(name, right):
+        row = ProblemRow(id=name, question="Which?", answer="B", kind="choice", choices=("red", "blue"))
+        item = item_json(Item(row=row, extra={"option": "", "group": "2steps/1", "step": name}))
+        own = {"cell": "we_math", "benchmark": "we_math", "item": item, "choices": '["red", "blue"]', "answer": "B"}
+        return sample(name, "<answer> B </answer>", right=right, task_id=f"we_math/{name}", asked_kind="choice", **own)
+
+    write_samples(tmp_path / "samples.parquet", [step("1", True), step("2", False), step("multi", True)])
+    main([str(tmp_path)])
+    lines = [line.split("|") for line in (tmp_path / "rescored.md").read_text().splitlines()]
+    found = {line[3].strip(): [part.strip() for part in line[5:7]] for line in lines if len(line) > 7}
+    assert found["groups/complete"] == ["1", "1"]
+    assert found["strict/complete_mastery"] == ["0.0 (0.0 to 97.5)", "100.0 (2.5 to 100.0)"]
+    assert found["accuracy"] == ["66.7", "100.0 (2.5 to 100.0)"]  # one group, of three rows
+
+
 def test_a_judge_is_plugged_in_by_the_command_line(artifact, tmp_path):
     main([str(artifact), "judge=overlap", "--out", str(tmp_path / "out"), "judge.threshold=0.9"])
     table = pd.read_csv(tmp_path / "out" / "rescored.csv").set_index("task_id")

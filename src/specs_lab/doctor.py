@@ -117,7 +117,7 @@ def examine(study: Study, tasks: int | None = None, *, steps: bool = True) -> li
     trained = [task for name, some in golds.tasks.items() if used[name].suite is None for task in some]
     if steps and trained:
         _add(found, "dry run", lambda: dry_run(study, _apart(trained)))
-    return found
+    return _once(found)
 
 
 def _add(found: list[Finding], name: str, check: Callable[[], Iterable[Finding] | None]) -> None:
@@ -129,6 +129,14 @@ def _add(found: list[Finding], name: str, check: Callable[[], Iterable[Finding] 
         found += check() or ()
     except UserError as error:
         found += [Finding(check=name, level="fault", what=f"{f.where}: {f.what}", fix=f.fix) for f in error.faults]
+
+
+def _once(found: Sequence[Finding]) -> list[Finding]:
+    """The findings without faults that an earlier check found as well, such as data that none could read."""
+    first: dict[tuple[str, str, str], Finding] = {}
+    for finding in found:
+        first.setdefault((finding.level, finding.what, finding.fix), finding)
+    return [one for one in found if one.level != "fault" or one is first[one.level, one.what, one.fix]]
 
 
 def _apart(tasks: Sequence[Task]) -> list[Task]:

@@ -56,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _llama_factory(arguments: argparse.Namespace) -> None:
+    from pyarrow import parquet
+
     from specs_lab.cli.progress_view import progress_view, sink_of
     from specs_lab.core.progress import Progress
     from specs_lab.interop.importing import import_llama_factory
@@ -74,7 +76,9 @@ def _llama_factory(arguments: argparse.Namespace) -> None:
             progress=Progress(sink_of(view, "import")),
         )
     print(f"{arguments.to}: {_summary(counts, 'pairs')}")
-    print(f"train on them: specs-lab data=file data.path={arguments.to}")
+    one_sided = parquet.read_table(arguments.to, columns=["rejected"]).column(0).null_count
+    words = " coldstart=sft data.rejected=false" if one_sided else ""  # SFT alone needs no other side
+    print(f"train on them: specs-lab data=file data.path={arguments.to}{words}")
 
 
 def _easyr1(arguments: argparse.Namespace) -> None:
@@ -95,7 +99,9 @@ def _easyr1(arguments: argparse.Namespace) -> None:
         )
     for split, found in counts.items():
         print(f"{arguments.to}, {split}: {_summary(found, 'problems')}")
-    print(f"draw from them: specs-lab problems=local problems.path={arguments.to}")
+    held_out = next((split for split in ("test", "validation") if split in counts and len(counts) > 1), None)
+    splits = "".join(f" problems.splits.{side}={held_out}" for side in ("id", "ood")) if held_out else ""
+    print(f"draw from them: specs-lab problems=local problems.path={arguments.to}{splits}")
 
 
 def _summary(counts: Counter[str], what: str) -> str:

@@ -91,7 +91,9 @@ def _judge(overrides: Sequence[str]) -> Judge | None:
 
 def metric_table(metrics: Sequence[Metric]) -> Table:
     """Old and new values in per cent with their intervals, and how many verdicts changed."""
-    caption = "per cent (95 % interval: bootstrap over problems, or over groups of them)"
+    from specs_lab.evaluation.benchmarks.base import COUNTS
+
+    caption = f"per cent, or a number ({COUNTS}); 95 % interval: bootstrap over problems, or over groups of them"
     table = Table(title="Scored again", caption=caption)
     for name in ("evaluation", "cell", "metric"):
         table.add_column(name)
@@ -99,9 +101,15 @@ def metric_table(metrics: Sequence[Metric]) -> Table:
         table.add_column(name, justify="right")
     for one in metrics:
         at = f"{one.where} (step {one.step})" if one.step else one.where
+        shown = _counted if one.name.startswith(COUNTS) else _shown
         changes = ["" if count is None else str(count) for count in (one.gained, one.lost)]
-        table.add_row(at, one.cell, one.name, str(one.n), _shown(one.old), _shown(one.new), *changes)
+        table.add_row(at, one.cell, one.name, str(one.n), *map(shown, (one.old, one.new)), *changes)
     return table
+
+
+def _counted(interval: Interval) -> str:
+    """A number of groups."""
+    return "-" if interval.value != interval.value else f"{interval.value:g}"
 
 
 def _shown(interval: Interval) -> str:

@@ -3,7 +3,9 @@
 import pytest
 
 from benchmarks.memory_cases import MemoryCase, run
-from benchmarks.memory_table import SMALL, WITHIN, cases, table
+from benchmarks.memory_table import SMALL, WITHIN, cases
+from benchmarks.results import machine
+from benchmarks.tables import table
 from specs_lab.models.sources.embedded import CHECKPOINTS
 
 SIZES = {"prompts": 4, "image": 64, "text": 8, "completion": 24}
@@ -36,5 +38,8 @@ def test_every_method_is_measured_full_and_with_lora():
 def test_a_table_has_a_row_for_each_case():
     case = {"method": "sft", "adapter": "full", "half": True, "checkpointing": False, "train_vision": False}
     row = {"shape": "small", "case": {**case, "kl_weight": 0.0, "micro_batch_tokens": 128}}
-    text = table([{**row, "estimate_bytes": 1 << 20, "measured_bytes": 2 << 20, "ratio": 0.5}])
-    assert text.splitlines()[-1] == "| small | sft | full | half, 128 tokens | 1.0 | 2.0 | 0.500 |"
+    row |= {"estimate_bytes": 1 << 20, "measured_bytes": 2 << 20, "ratio": 0.5}
+    near = {**row, "ratio": 1.0}
+    text = table({"kind": "memory", "machine": machine(), "within": WITHIN, "rows": [row, near]})
+    assert text.startswith("1 of 2 estimates are within 15% of what was measured.")
+    assert text.splitlines()[-2] == "| small | sft | full | bfloat16, 128 tokens a micro-batch | 1.0 | 2.0 | 0.500 |"

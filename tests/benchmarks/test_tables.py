@@ -78,6 +78,7 @@ def test_the_readme_has_a_place_for_every_result_and_is_up_to_date():
     text = tables.README.read_text(encoding="utf-8")
     for arguments in ([], ["--shape", "mini_vocab"], ["--shape", "3b"], ["--shape", "7b"], ["--trl", "as-is"]):
         tables.insert(text, default_out(settings_of(parse(arguments)), False).stem, "")
+    tables.insert(text, "memory_cuda", "")
     for file in (tables.README.parent / "results").glob("*.json"):
         content = tables.table(json.loads(file.read_text(encoding="utf-8")))
         assert tables.insert(text, file.stem, content) == text, f"run: python -m benchmarks.tables {file}"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import specs_lab.conf
 
 from specs_lab.cli.composition import Composer
 from specs_lab.cli.preflight import check_command_line, find_faults
@@ -113,4 +114,5 @@ def test_a_file_that_is_never_read_is_a_fault(place: Path) -> None:
 def test_help_lists_the_choices_of_a_place_among_the_others(place: Path) -> None:
     listed = choices([place]).splitlines()
     suites = listed[listed.index("suite") + 1 : listed.index("teacher")]
-    assert [line.split()[0] for line in suites] == sorted(["cells", "levels", "quick", "own", "none"])
+    shipped = {path.stem for path in (Path(specs_lab.conf.__file__).parent / "suite").glob("*.yaml")}
+    assert [line.split()[0] for line in suites] == sorted({*shipped, "own", "none"})

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from PIL import Image, ImageDraw
 
 from specs_lab import inspect_problems
@@ -111,7 +112,8 @@ def test_lengths_are_those_of_the_encoded_prompts(folder: Path):
     assert min(pictures) > 0
 
 
-def test_without_a_model_on_this_machine_lengths_are_in_characters():
+def test_without_a_model_on_this_machine_lengths_are_in_characters(monkeypatch):
+    from specs_lab.models.sources.hub import HubModel
     from specs_lab.problems.sources.procedural import ProceduralProblems
     from specs_lab.problems.tasks import Cell
 
@@ -119,6 +121,8 @@ def test_without_a_model_on_this_machine_lengths_are_in_characters():
     problems = ProceduralProblems(families=["count"], instructions=["tags"], styles=["plain"], cells={"id": Cell()})
     task = problems.draw_task("id", "id", "test", 0)
     assert (unit, measure(task)) == ("characters", (len(task.text), 0))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert measure_of(HubModel(repo="someone/else"))[1] == "characters"
 
 
 def test_pages_and_pictures_of_odd_sources(tmp_path: Path):

@@ -176,6 +176,11 @@ def test_the_folder_holds_what_others_look_for_under_stock_names(exported):
     assert (settings["temperature"], settings["top_k"], settings["max_new_tokens"]) == (0.6, 0, 48)
 
 
+def test_who_may_read_the_configuration_may_read_the_weights(exported):
+    modes = {name: (exported / name).stat().st_mode for name in ("config.json", "model.safetensors")}
+    assert modes["model.safetensors"] == modes["config.json"]
+
+
 def test_an_adapter_is_merged_and_computes_what_it_did(store, exported, toy_problems):
     def logprobs(vlm: VLM) -> torch.Tensor:
         from specs_lab.models.prompts import Row
@@ -320,6 +325,15 @@ def test_of_a_job_it_is_the_last_stage_that_made_a_model_or_the_one_named(store,
     assert find_source(job, "base").artifact == store / "base" / "b0"
     with pytest.raises(UserError, match="known: base, cold"):
         find_source(job, "pairs")
+
+
+def test_of_a_failed_job_no_earlier_model_is_taken_for_its_last(store, tmp_path):
+    job = _job(tmp_path / "job", store, "sft", 0, STAGES)
+    record = json.loads((job / "job.json").read_text())
+    (job / "job.json").write_text(json.dumps({**record, "status": "failed", "error": "final: no room"}))
+    with pytest.raises(UserError, match=r"did not run to its end \(final: no room\)[^$]*--stage: base, cold"):
+        find_source(job)
+    assert find_source(job, "cold").artifact == store / "coldstart" / "c0"
 
 
 def test_of_a_sweep_one_job_is_named(store, tmp_path):

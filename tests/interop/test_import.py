@@ -273,13 +273,26 @@ def test_the_command_says_what_was_read_and_left_out(folder, capsys):
     import_data.main(["llama_factory", str(path), "--to", str(to), "--skip-broken"])
     said = capsys.readouterr().out
     assert f"{to}: 1 pairs of 2 rows; left out: image_markers 1" in said
-    assert f"data=file data.path={to}" in said
+    assert f"data=file data.path={to} coldstart=sft data.rejected=false\n" in said
     with pytest.raises(SystemExit, match="2"):
         import_data.main(["llama_factory", str(path), "--to", str(to)])
     assert "exists already" in capsys.readouterr().err
     problems = _write(folder / "train.jsonl", [PROBLEM])
     import_data.main(["easyr1", str(problems), "--to", str(folder / "problems")])
-    assert "train: 1 problems of 1 rows" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "train: 1 problems of 1 rows" in said
+    assert said.endswith(f"problems.path={folder / 'problems'}\n")
+
+
+def test_the_command_names_the_words_that_train_on_what_it_wrote(folder, capsys):
+    path = _write(folder / "data.json", [PREFERENCE])
+    import_data.main(["llama_factory", str(path), "--to", str(folder / "pairs.parquet")])
+    assert capsys.readouterr().out.endswith(f"data.path={folder / 'pairs.parquet'}\n")
+    (folder / "easy").mkdir()
+    for split in ("train", "test"):
+        _write(folder / "easy" / f"{split}.jsonl", [{"problem": "How many?", "answer": "1"}])
+    import_data.main(["easyr1", str(folder / "easy"), "--to", str(folder / "problems")])
+    assert "problems.splits.id=test problems.splits.ood=test\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

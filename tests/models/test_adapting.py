@@ -277,6 +277,21 @@ def test_four_bit_weights_are_counted_as_what_they_stand_for(load):
     assert (vlm.frozen_forward_parameters, plain.frozen_forward_parameters) == (plain.forward_parameters, 0)
 
 
+def test_biases_of_quantised_layers_are_merged_as_they_were_used(load, tmp_path):
+    adapter = QLoraAdapter(rank=4, targets=["o_proj"], compute_dtype="bfloat16")
+    vlm, merged = load("qwen2_5_vl"), load("qwen2_5_vl")
+    for one in (vlm, merged):
+        for name, parameter in one.core.named_parameters():
+            if name.endswith("proj.bias"):
+                parameter.data.fill_(100.3)  # Qwen's are as large as that
+    adapter.attach(vlm, seed=3)
+    _logprobs(vlm, _rows(vlm))
+    write_adapter(vlm, tmp_path / "adapter")
+    merge_adapter(merged, tmp_path / "adapter", adapter.holding(vlm.setup))
+    held, used = (one.family.text_model.layers[0].self_attn.q_proj.bias.float() for one in (merged, vlm))
+    assert torch.equal(held, used)
+
+
 def test_the_fingerprint_of_four_bit_weights_sees_their_scales(load):
     one, other = (load("qwen2_5_vl", QLoraAdapter(rank=4, double_quant=False)) for _ in range(2))
     rows = _rows(one)

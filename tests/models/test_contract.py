@@ -15,9 +15,12 @@ import pytest
 import torch
 import transformers
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForImageTextToText
 
+from specs_lab.core.errors import UserError
+from specs_lab.models import encoding
 from specs_lab.models.image_only import PARTS
 from specs_lab.models.prompts import Row
 from specs_lab.models.setup import ModelSetup
@@ -383,3 +386,41 @@ def test_long_texts_of_any_script_come_back(name, checkpoint):
     vlm = VLM.load(checkpoint(name))
     text = "Größe: 3 ÷ 4 = 0.75 — 面积 is 12\n\t(ok)"
     assert vlm.decode(vlm.encode_completions([text])[0]) == text
+
+
+@every_family
+def test_pictures_are_made_again_where_there_are_too_many_to_keep(name, checkpoint, monkeypatch):
+    vlm = VLM.load(checkpoint(name))
+    rows = _rows(vlm)
+    monkeypatch.setattr(encoding, "_MOST_KEPT", 0)
+    monkeypatch.setattr(encoding, "_SMALL", 64)
+    again = _rows(vlm)
+    for row, other in zip(rows, again, strict=True):
+        assert torch.equal(row.prompt.token_ids, other.prompt.token_ids)
+        assert torch.equal(row.prompt.position_ids, other.prompt.position_ids)
+        assert dict(row.prompt.vision).keys() == dict(other.prompt.vision).keys()
+        assert all(torch.equal(value, other.prompt.vision[key]) for key, value in row.prompt.vision.items())
+        if row.prompt.vision:
+            assert other.prompt.vision["pixel_values"] is not other.prompt.vision["pixel_values"]
+    with vlm.inference():
+        expected = vlm.logprobs(rows).logprobs
+        vlm.features.clear()
+        assert torch.equal(vlm.logprobs(again).logprobs, expected)
+
+
+def test_prompts_are_encoded_in_parts_of_so_many_pixels(monkeypatch):
+    pictures = [[Image.new("RGB", size) for size in some] for some in ([(8, 8)], [(4, 4)], [], [(8, 8)] * 2, [(4, 4)])]
+    monkeypatch.setattr(encoding, "_AT_ONCE", 80)
+    assert list(encoding._parts(pictures)) == [slice(0, 3), slice(3, 4), slice(4, 5)]
+
+
+@every_family
+def test_a_checkpoint_that_lacks_weights_is_refused(name, checkpoint, tmp_path):
+    """transformers itself would draw them at random."""
+    vlm = VLM.load(checkpoint(name))
+    vlm.save(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    gone = next(key for key in sorted(weights) if "layers.0.mlp" in key and "vis" not in key)
+    save_file({key: value for key, value in weights.items() if key != gone}, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"layers\.0\.mlp"):
+        VLM.load(tmp_path)

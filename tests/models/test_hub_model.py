@@ -5,6 +5,7 @@ import shutil
 import pytest
 import yaml
 from huggingface_hub import constants
+from huggingface_hub.utils import filter_repo_objects
 
 from specs_lab.core import hub as core_hub
 from specs_lab.core.errors import UserError
@@ -84,3 +85,18 @@ def test_every_size_is_a_choice_of_its_own(pytestconfig):
     for name in repos:
         HubModel(**{key: value for key, value in settings[name].items() if key != "defaults"})
         assert settings[name]["dtype"] == "bfloat16"
+
+
+def test_of_a_repository_what_is_read_is_fetched_and_no_more(cached, monkeypatch):
+    """The card too: the licence of what is trained from the model is there."""
+    wanted = ["config.json", "model-1.safetensors", "merges.txt", "tokenizer.model", "chat_template.jinja", "README.md"]
+    others = ["pytorch_model.bin", "onnx/model.onnx", "modeling_custom.py", "images/shot.png"]
+    fetched = []
+
+    def snapshot(repo, commit, kind, patterns):
+        fetched.extend(filter_repo_objects([*wanted, *others], allow_patterns=sorted(patterns)))
+        return cached
+
+    monkeypatch.setattr(core_hub, "snapshot", snapshot)
+    assert HubModel(repo="someone/tiny").folder == cached
+    assert fetched == wanted

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from huggingface_hub import constants
 
 from specs_lab.core.errors import UserError
 from specs_lab.core.progress import Progress
@@ -70,8 +71,20 @@ def test_a_study_that_is_in_the_store_is_not_looked_at(study: Callable[..., Stud
     assert _said(chosen) == []
 
 
+@pytest.mark.parametrize("how", ["strict", "warn", "off"])
+def test_all_that_cannot_be_reached_is_said_at_once(
+    how: str, study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError) as raised:
+        _said(study("model=qwen2_5_vl_7b", "problems=specs_86k", "suite=we_math", f"trainer.preflight={how}"))
+    named = [fault.where for fault in raised.value.faults]
+    assert len(named) == len(set(named)) == 4
+    assert {"Qwen/Qwen2.5-VL-7B-Instruct", "TIGER-Lab/ViRL39K"} < set(named)
+
+
 def test_a_model_of_unknown_shape_stops_nothing(study: Callable[..., Study], fake_model: list[str]):
-    assert _said(study(*fake_model)) == []
+    assert [message for message in _said(study(*fake_model)) if not message.startswith("preflight: settings")] == []
 
 
 def test_looking_imports_nothing_slow():

@@ -217,7 +217,8 @@ def _vlaa_thinking() -> Sample:
         ("Is it open?", "Yes", "docvqa/3.png"),
         ("Where is the cat?", "[10, 20, 30, 40]", "clevr_math/images/4.png"),
     ]
-    rest = {"caption": "A picture.", "ds_answer": "<think> ... </think>", "meta": {"source": "x"}}
+    distilled = "<think> I count three. </think> The answer is 3."
+    rest = {"caption": "A picture.", "ds_answer": distilled, "meta": {"source": "x"}}
     good = [{"id": f"v{i}", "image": image, "question": q, "gt": a, **rest} for i, (q, a, image) in enumerate(rows)]
     last = {**good[0], "id": "v9"}
     broken = [

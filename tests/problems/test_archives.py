@@ -1,9 +1,12 @@
 """Archives of pictures are unpacked once, whole, and never outside their folder."""
 
 import io
+import random
 import tarfile
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -69,3 +72,37 @@ def test_a_damaged_archive_leaves_nothing_behind(tmp_path: Path, own_store: Path
     with pytest.raises(UserError, match="cannot be unpacked"):
         unpacked([path])
     assert [entry for entry in (own_store / "pictures").iterdir() if entry.is_dir()] == []
+
+
+def spoiled(path: Path, start: int) -> Path:
+    content = bytearray(path.read_bytes())
+    content[start : start + 40] = bytes(byte ^ 0xFF for byte in content[start : start + 40])
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, "tar", "password"])
+def test_a_spoiled_archive_is_a_fault_of_the_archive(tmp_path: Path, own_store: Path, packing: int | str):
+    path = tmp_path / "images.zip"
+    if packing == "tar":
+        spoiled(write_tar(path, {"a.png": random.Random(0).randbytes(5000)}), 1000)
+    elif packing == "password":
+        content = bytearray(write_zip(path, {"a.png": b"a"}).read_bytes())
+        content[6] |= 1
+        content[content.rfind(b"PK\1\2") + 8] |= 1
+        path.write_bytes(content)
+    else:
+        with zipfile.ZipFile(path, "w", packing) as file:
+            file.writestr("a.png", b"abc" * 5000)
+        spoiled(path, 45)
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        unpacked([path])
+    assert not list((own_store / "pictures").iterdir())
+
+
+@pytest.mark.parametrize("write", [write_zip, write_tar])
+def test_what_does_not_fit_on_the_disk_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Any):
+    path = write(tmp_path / "bomb", {"a.png": bytes(10_000_000)})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=9_000_000))
+    with pytest.raises(UserError, match="GB are free"):
+        unpacked([path])

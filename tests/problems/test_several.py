@@ -1,5 +1,6 @@
 """Several sources as one: what is drawn is what a part would draw, as often as its weight says."""
 
+import pickle
 from collections import Counter
 
 import pytest
@@ -31,11 +32,12 @@ def several(**options) -> SeveralProblems:
 
 
 def test_a_task_is_one_of_its_part_under_another_name():
-    problems = several()
+    problems, drawn = several(), Counter()
     for index in range(20):
         task = problems.draw_task("id", "train", "test", index)
         name, _, rest = task.id.partition(":")
-        own = problems.parts[name].draw_task("id", "train", "test", index)
+        own = problems.parts[name].draw_task("id", "train", "test", drawn[name])
+        drawn[name] += 1
         assert (rest, task.text, task.problem.answer) == (own.id, own.text, own.problem.answer)
         assert task.problem.id == f"{name}:{own.problem.id}"
         assert problems.redraw(TaskRef(task.id, "id")) == task
@@ -56,6 +58,23 @@ def test_parts_are_drawn_as_often_as_their_weights_say():
     by_size = SeveralProblems(parts={"a": part("count", Few), "b": part("digits", Few)})
     by_size.parts["b"].count = 90
     assert 80 <= shares(by_size)["a"] <= 120
+
+
+@pytest.mark.parametrize(("weights", "split"), [({}, "train"), ({}, "id"), ({"a": 9, "b": 1}, "id")])
+def test_every_problem_of_all_parts_comes_once_before_any_comes_again(weights, split):
+    problems = SeveralProblems(parts={"a": part("count", Few), "b": part("digits", Few)}, weights=weights)
+    problems.parts["b"].count = 90
+    drawn = [problems.draw_task("id", split, "test", index).id for index in range(240)]
+    own = [Counter(name[0] for name in drawn[start : start + 120]) for start in (0, 120)]
+    assert own == [{"a": 30, "b": 90}, {"a": 30, "b": 90}]
+    assert len(set(drawn)) == 240  # of a part that counts its tasks: none was skipped or asked for twice
+    assert drawn[7] == SeveralProblems(parts=problems.parts, weights=weights).draw_task("id", split, "test", 7).id
+
+
+def test_a_mixture_can_be_sent_to_another_process():
+    problems = SeveralProblems(parts={"a": part("count", Few), "b": part("digits", Few)})
+    drawn = problems.draw_task("id", "train", "test", 3).id
+    assert pickle.loads(pickle.dumps(problems)).draw_task("id", "train", "test", 3).id == drawn
 
 
 def test_it_has_as_many_problems_as_its_parts_and_the_cells_that_all_have():

@@ -1,6 +1,7 @@
 """Tables of real datasets: local folders and files in every layout, repositories of the hub in the local cache."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from datasets import Dataset, Features, List, Value
 from datasets import Image as Picture
 
 from specs_lab.core.errors import UserError
-from specs_lab.problems.tables import TableRef, iterate, open_table
+from specs_lab.core.pictures import UnreadablePicture, decode_picture
+from specs_lab.problems.tables import TableRef, iterate, open_table, picture_folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FEATURES = Features({"images": List(Picture()), "number": Value("int64")})
@@ -135,6 +137,14 @@ def test_a_table_has_random_access(folder: Path, png):
             table[outside]
 
 
+def test_a_file_that_is_replaced_by_one_of_the_same_size_and_time_is_read_anew(folder: Path):
+    file = folder / "train.jsonl"
+    for answer in (1, 2):
+        file.write_text(json.dumps({"answer": answer}))
+        os.utime(file, (1e9, 1e9))
+        assert open_table(TableRef(path=str(file)))[0] == {"answer": answer}
+
+
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_limit_counts_rows_from_the_start(folder: Path, png, streaming: bool):
     write_parquet(folder / "train.parquet", range(9), png(0))
@@ -195,6 +205,16 @@ def test_a_downloaded_repository_is_read_without_the_hub(hub_cache: Path, png, s
     file.parent.mkdir(parents=True)
     file.symlink_to(hub_cache / "blobs/b")
     assert numbers(TableRef(repo="owner/set", revision=COMMIT, streaming=streaming)) == [5, 6]
+
+
+def test_a_table_of_the_hub_reads_no_pictures_of_the_current_folder(tmp_path: Path, png, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.png").write_bytes(png(1))
+    folder = picture_folder(TableRef(repo="someone/some-data", revision="0" * 40))
+    with pytest.raises(UnreadablePicture, match="there is no file"):
+        decode_picture("secret.png", folder)
+    with pytest.raises(UserError, match="local-dir"):
+        picture_folder(TableRef(repo="someone/some-data", revision="0" * 40, images="pictures"))
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -26,7 +26,7 @@ def is_commit(revision: str) -> bool:
 
 @cache  # a process works with one state of a repository, also when a branch moves on meanwhile
 def commit_of(repo: str, revision: str, kind: RepoKind) -> str:
-    """The commit that a revision of a repository means: as the hub says, or without it the local cache.
+    """The commit that a revision of a repository means: as the hub says, or with HF_HUB_OFFLINE=1 the local cache.
 
     Args:
         repo: ``owner/name``.
@@ -101,7 +101,7 @@ def _explained(repo: str, revision: str) -> Generator[None]:
         RevisionNotFoundError,
     )
 
-    local = "download it where there is a network (`hf download`), or name a local copy by `path`"
+    local = "with a network `hf download` it, then set HF_HUB_OFFLINE=1 where there is none; or name a copy by `path`"
     try:
         yield
     except GatedRepoError as error:

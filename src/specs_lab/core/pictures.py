@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar, cast
 
@@ -58,6 +59,31 @@ def decode_picture(value: Any, folder: Path) -> Image.Image:
     Raises:
         UnreadablePicture: If it is none of these, has more than :data:`MAX_PIXELS`, or cannot be decoded.
     """
+    with _opened(value, folder) as image:
+        return _opaque(_of_eight_bits(ImageOps.exif_transpose(image)))
+
+
+def picture_size(value: Any, folder: Path) -> tuple[int, int]:
+    """(width, height) of a picture file, from its head alone, before it is turned upright.
+
+    Args:
+        value: As :func:`decode_picture` takes it.
+        folder: Where paths start.
+
+    Raises:
+        UnreadablePicture: If it has no readable head, or more than :data:`MAX_PIXELS`.
+    """
+    with _opened(value, folder) as image:
+        return image.size
+
+
+@contextmanager
+def _opened(value: Any, folder: Path) -> Generator[Image.Image]:
+    """A picture file whose pixels are not decoded yet.
+
+    Raises:
+        UnreadablePicture: If it is too large, or cannot be opened, or decoded within the context.
+    """
     content = picture_bytes(value, folder)
     try:
         # Pillow warns of huge pictures before it refuses even larger ones; here both are the same refusal. What it
@@ -68,11 +94,18 @@ def decode_picture(value: Any, folder: Path) -> Image.Image:
             with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise UnreadablePicture(f"has {image.width} x {image.height} pixels; {MAX_PIXELS} is the most")
-                return _opaque(ImageOps.exif_transpose(image))
+                yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadablePicture(f"has more pixels than {MAX_PIXELS}, the most") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for broken files
         raise UnreadablePicture(f"is no readable {', '.join(_FORMATS)} file") from error
+
+
+def _of_eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits, as some scanners and microscopes write it, made grey of 8; Pillow would clip it to white."""
+    if not image.mode.startswith("I;16"):
+        return image
+    return image.convert("I").point(lambda grey: grey / 256).convert("L")
 
 
 def _opaque(image: Image.Image) -> Image.Image:

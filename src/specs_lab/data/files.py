@@ -30,7 +30,7 @@ FIXES = {
     "not_json": "write one JSON object a line, in UTF-8",
     "no_prompt": "add the question as text or as a message of the user",
     "no_chosen": "add the response to learn, under chosen or completion",
-    "no_rejected": "add the response to turn away from, or train without rejected sides",
+    "no_rejected": "add the response to turn away from, or learn the chosen one: coldstart=sft data.rejected=false",
     "role_order": "give one user message as prompt, after a system message or none, and one assistant message a side; "
     "make of a longer conversation a row for each answer that is to be learnt, with what came before in its prompt",
     "bad_message": "write messages as {role, content}, and content as text or as parts of type text or image",

@@ -37,7 +37,8 @@ def find_source(folder: Path, stage: str | None = None, job: str | None = None) 
         job: Which job of a sweep, by the name of its folder or by its arm.
 
     Raises:
-        UserError: If there is no such folder, job or stage, several could be meant, or the stage made no model.
+        UserError: If there is no such folder, job or stage, several could be meant, the stage made no model, or the
+            job did not run to its end and no stage is named: an earlier model must not pass for what it was to train.
     """
     if (folder / MANIFEST).is_file():
         return _artifact(folder, stage, job)
@@ -50,6 +51,9 @@ def find_source(folder: Path, stage: str | None = None, job: str | None = None) 
     if not made:
         what = f"no stage of it made a model{f' ({record.error})' if record.error else ''}"
         raise UserError([Fault(str(record.folder), what, "run it to its end, or give another job")])
+    if stage is None and record.failed:
+        fix = f"run it to its end, or name what it did make by --stage: {', '.join(made)}"
+        raise UserError([Fault(str(record.folder), f"did not run to its end ({record.error})", fix)])
     name = stage or list(made)[-1]
     if name not in made:
         raise UserError([Fault("--stage", f"no stage '{name}' of the job made a model", suggest(name, made))])

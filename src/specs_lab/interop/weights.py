@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ def write_folder(vlm: VLM, folder: Path, *, dtype: str, sampling: Mapping[str, A
     ends = vlm.end_ids if len(vlm.end_ids) > 1 else vlm.end_ids[0]
     model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=vlm.pad_id, **sampling)
     model.save_pretrained(folder, safe_serialization=True)
+    for weights in folder.glob("*.safetensors"):  # safetensors lets nobody else read them: others serve the folder
+        shutil.copymode(folder / "config.json", weights)
     save_processor(vlm.processor, folder)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,48 @@ _OF_TEXT = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"
 """What a processor gives that is not for the vision tower."""
 _Encoded = tuple[Tensor, dict[str, Tensor]]
 """Token ids with placeholders expanded, and vision inputs."""
+_Encode = Callable[[Any, Sequence[str], Sequence[Sequence[Image.Image]]], list[_Encoded]]
+"""From a processor, rendered turns and their pictures to what they are encoded as."""
+_AT_ONCE = 1 << 24
+"""Most pixels that are encoded in one go; eight bytes and more become of each of their channels."""
+_MOST_KEPT = 4 << 30
+"""Bytes of vision inputs that one call keeps: a picture of a million pixels has 24 MB, and data have thousands."""
+_SMALL = 1 << 14
+"""Bytes of a vision input that is kept all the same, such as the grid of patches."""
+
+
+class RemadeVision(Mapping[str, Tensor]):
+    """Vision inputs of which the large ones are made from the pictures again each time that they are asked for.
+
+    Args:
+        encode: How they were made, to the last bit.
+        processor: The model's processor.
+        turn: The rendered turn.
+        images: Its pictures.
+        vision: What was made of them.
+    """
+
+    def __init__(
+        self,
+        encode: _Encode,
+        processor: Any,
+        turn: str,
+        images: Sequence[Image.Image],
+        vision: Mapping[str, Tensor],
+    ) -> None:
+        self._encode, self._processor, self._turn, self._images = encode, processor, turn, images
+        # Copies: a slice of what was encoded in one go would keep all of it alive.
+        self._kept = {name: value.clone() if value.nbytes <= _SMALL else None for name, value in vision.items()}
+
+    def __getitem__(self, name: str) -> Tensor:
+        kept = self._kept[name]
+        return self._encode(self._processor, [self._turn], [self._images])[0][1][name] if kept is None else kept
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
 
 def encode_prompts(
@@ -45,16 +87,38 @@ def encode_prompts(
     if not texts:
         return []
     turns = [_rendered(processor, family, text, some) for text, some in zip(texts, images, strict=True)]
-    fast = _needs_no_resizing([image for some in images for image in some], processor.image_processor)
-    encode = _encoded_fast if fast else _encoded
-    prompts = []
-    for key, (token_ids, vision) in zip(keys, encode(processor, turns, images), strict=True):
-        placeholders = int((token_ids == family.image_id).sum())
-        features = family.expected_features(vision)
-        if features is not None and placeholders != features:
-            raise ValueError(f"prompt {key}: {placeholders} image placeholders for {features} picture features")
-        prompts.append(Prompt(token_ids, family.positions(token_ids, vision), vision, key))
+    prompts: list[Prompt] = []
+    kept = 0
+    for part in _parts(images):
+        encode = _fastest(processor, images[part])
+        encoded = encode(processor, turns[part], images[part])
+        for key, turn, some, (token_ids, vision) in zip(keys[part], turns[part], images[part], encoded, strict=True):
+            placeholders = int((token_ids == family.image_id).sum())
+            features = family.expected_features(vision)
+            if features is not None and placeholders != features:
+                raise ValueError(f"prompt {key}: {placeholders} image placeholders for {features} picture features")
+            kept += sum(value.nbytes for value in vision.values())
+            held = vision if kept <= _MOST_KEPT or not vision else RemadeVision(encode, processor, turn, some, vision)
+            prompts.append(Prompt(token_ids, family.positions(token_ids, vision), held, key))
     return prompts
+
+
+def _parts(images: Sequence[Sequence[Image.Image]]) -> Iterator[slice]:
+    """Consecutive prompts whose pictures are encoded in one go; at least one prompt each."""
+    start = pixels = 0
+    for index, some in enumerate(images):
+        more = sum(image.width * image.height for image in some)
+        if index > start and pixels + more > _AT_ONCE:
+            yield slice(start, index)
+            start, pixels = index, 0
+        pixels += more
+    yield slice(start, len(images))
+
+
+def _fastest(processor: Any, images: Sequence[Sequence[Image.Image]]) -> _Encode:
+    """The fastest way that there is to encode prompts with these pictures."""
+    fast = _needs_no_resizing([image for some in images for image in some], processor.image_processor)
+    return _encoded_fast if fast else _encoded
 
 
 def _rendered(processor: Any, family: Family, text: str, images: Sequence[Image.Image]) -> str:

@@ -24,7 +24,7 @@ def quantise(model: nn.Module, holding: Holding) -> None:
 
 
 def round_trip(model: nn.Module, holding: Holding) -> None:
-    """Gives the linear layers of a model the weights that :func:`quantise` would, unpacked."""
+    """Gives the linear layers of a model the weights and biases that :func:`quantise` would, unpacked."""
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
     for _, _, linear in _linears(model):
@@ -33,6 +33,8 @@ def round_trip(model: nn.Module, holding: Holding) -> None:
             weight, blocksize=BLOCK, compress_statistics=holding.double_quant, quant_type="nf4"
         )
         linear.weight.data = dequantize_4bit(packed, state)
+        if linear.bias is not None:  # bitsandbytes rounds it to what the layer computes in
+            linear.bias.data = linear.bias.data.to(holding.torch_computes)
 
 
 def _linears(model: nn.Module) -> list[tuple[nn.Module, str, nn.Linear]]:

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForImageTextToText
 
+from specs_lab.core.errors import Fault, UserError
 from specs_lab.models.attention import BRANCH_ATTENTION, AttentionPlan, BranchPlan, no_mask
 from specs_lab.models.encoding import encode_prompts
 from specs_lab.models.families import family_of
@@ -114,11 +115,19 @@ class VLM(torch.nn.Module):
 
     @classmethod
     def load(cls, folder: str | Path, *, setup: ModelSetup | None = None, **options: Any) -> VLM:
-        """Loads a checkpoint folder (safetensors only, no remote code); ``options`` are the constructor's."""
+        """Loads a checkpoint folder (safetensors only, no remote code); ``options`` are the constructor's.
+
+        Raises:
+            UserError: If the folder lacks weights of the model, or see
+                :func:`specs_lab.models.processing.load_processor`.
+        """
         setup = setup or ModelSetup()
-        model = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=setup.torch_dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
-        )
+        local: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
+        load: Any = AutoModelForImageTextToText.from_pretrained
+        model, found = load(folder, dtype=setup.torch_dtype, output_loading_info=True, **local)
+        if missing := sorted(found["missing_keys"]):  # transformers would draw them at random, with a line in the log
+            what = f"lacks {len(missing)} of the model's weights, the first is {missing[0]}"
+            raise UserError([Fault(str(folder), what, "give a complete checkpoint folder")])
         model.eval()
         return cls(model, load_processor(folder, setup), setup=setup, **options)
 

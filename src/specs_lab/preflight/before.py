@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from specs_lab.core.errors import Fault, raise_faults
+from specs_lab.core.errors import Fault, UserError, raise_faults
 from specs_lab.core.progress import Progress
 from specs_lab.preflight.device import memory_of
 from specs_lab.preflight.findings import Finding
@@ -40,14 +42,18 @@ def check_before_run(study: Study, progress: Progress) -> None:
     """Stops a run that cannot end well; says in one line each what may go wrong.
 
     ``trainer.preflight`` decides: ``strict`` stops at faults, ``warn`` only tells of them, ``off`` looks at nothing. A
-    study whose stages are all in the store is not looked at either.
+    study whose stages are all in the store is not looked at either. Models and data that nobody can name stop it in
+    any case: stages cannot be told apart without.
 
     Raises:
         UserError: With all faults.
     """
+    try:
+        stages = missing_stages(study)
+    except UserError as error:  # planning stops at the first node whose content cannot be told
+        raise UserError(list(dict.fromkeys([*error.faults, *_unnamed(study.nodes())]))) from error
     how = study.trainer.preflight
-    stages = missing_stages(study) if how != "off" else []
-    if not stages:
+    if how == "off" or not stages:
         return
     found = cheap_checks(study, stages)
     again = "`specs-lab doctor` with the same overrides says more, trainer.preflight=warn goes ahead"
@@ -56,3 +62,15 @@ def check_before_run(study: Study, progress: Progress) -> None:
     for finding in found:
         if finding.level in ("warning", "fault"):
             progress.message(f"preflight: {finding.check}: {finding.what}; {finding.fix}")
+
+
+def _unnamed(nodes: Mapping[str, Any]) -> Iterator[Fault]:
+    """The faults of all options whose content cannot be told, those within mixtures included."""
+    for option in nodes.values():
+        try:
+            if isinstance(parts := getattr(option, "parts", None), Mapping):
+                yield from _unnamed(parts)
+            elif hasattr(option, "identity"):
+                option.identity()
+        except UserError as error:
+            yield from error.faults

@@ -11,7 +11,7 @@ from specs_lab.stages.context import Study
 from specs_lab.stages.graph import PlannedStage
 
 _SHORT = 256
-"""Tokens: a reasoning of a real model hardly ever ends within fewer, and what is cut off teaches and measures nothing."""
+"""Tokens: a reasoning of a real model hardly ever ends within fewer, and what is cut off teaches nothing."""
 _HIGH = 2e-5
 """Learning rate: the published full fine-tunings of models of 2 B parameters and more stay below."""
 

@@ -8,7 +8,9 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
+from lzma import LZMAError
 from pathlib import Path
 
 from specs_lab.core.errors import Fault, UserError
@@ -63,11 +65,22 @@ def _unpack(archive: Path, folder: Path) -> None:
                 file.extractall(folder)  # leaves out what would lead outside
         elif tarfile.is_tarfile(archive):
             with tarfile.open(archive) as file:
-                file.extractall(folder, filter="data")  # refuses what would lead outside
+                _unpack_tar(archive, file, folder)
         else:
             raise UserError([Fault(str(archive), "is neither a zip nor a tar file", "unpack it yourself")])
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, OSError) as error:
         raise UserError([Fault(str(archive), f"cannot be unpacked ({error})", "download it anew")]) from error
+    except RuntimeError as error:  # a password, a way of packing that Python does not know
+        raise UserError([Fault(str(archive), f"cannot be unpacked ({error})", "unpack it yourself")]) from error
+
+
+def _unpack_tar(archive: Path, file: tarfile.TarFile, folder: Path) -> None:
+    """Unpacks a tar file; only as it is read does it say how large its content is."""
+    for entry in file:
+        _check_room(archive, entry.size, folder)
+        file.extract(entry, folder, filter="data")  # refuses what would lead outside
+    while file.fileobj is not None and file.fileobj.read(2**20):  # the checksum of what is packed stands at its end
+        pass
 
 
 def _check_room(archive: Path, needed: int, folder: Path) -> None:

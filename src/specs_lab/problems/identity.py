@@ -23,11 +23,11 @@ def content_hash(path: Path) -> str:
         name = "" if file == path else file.relative_to(path).as_posix()
         digest.update(f"{name}\0{stat.st_size}\0".encode())
         if file.suffix.lower() in _HASHED:
-            digest.update(_hash_as_of(file, stat.st_size, stat.st_mtime_ns).encode())
+            digest.update(_hash_as_of(file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns).encode())
     return digest.hexdigest()
 
 
 @lru_cache(maxsize=4096)  # a sweep plans many studies on the same data
-def _hash_as_of(file: Path, _size: int, _modified: int) -> str:
+def _hash_as_of(file: Path, _size: int, _modified: int, _changed: int) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from specs_lab.core.pictures import IMAGE_MARKER, UnreadablePicture, decode_picture
+from specs_lab.core.pictures import IMAGE_MARKER, UnreadablePicture, decode_picture, picture_size
 
 
 class BrokenRow(Exception):
@@ -94,16 +93,11 @@ def picture_sizes(images: Sequence[Any], folder: Path) -> list[tuple[int, int]]:
 
 
 def _sizes(images: Sequence[Any], folder: Path) -> Iterator[tuple[int, int]]:
-    from specs_lab.core.pictures import picture_bytes
-
     for one in images:
         if isinstance(one, Image.Image):
             yield one.size
             continue
         try:
-            with Image.open(io.BytesIO(picture_bytes(one, folder))) as image:
-                yield image.size
+            yield picture_size(one, folder)
         except UnreadablePicture as error:
             raise BrokenRow("unreadable_image", f"a picture {error}") from error
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-            raise BrokenRow("unreadable_image", "a picture is no readable file") from error

@@ -62,7 +62,7 @@ class IndexSpec:
         """A hash of it all and of the code that reads rows."""
         from specs_lab.core.fingerprint import fingerprint
 
-        code = fingerprint([*_CODE, "specs_lab.rewards"])
+        code = fingerprint([*_CODE, "specs_lab.core.pictures", "specs_lab.rewards"])
         return hashlib.sha256(json.dumps([asdict(self), code], sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -7,8 +7,9 @@ read as is asked for.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from specs_lab.core.errors import Fault, UserError
 from specs_lab.core.hub import snapshot
 from specs_lab.problems.archives import unpacked
+from specs_lab.problems.identity import content_hash
 from specs_lab.problems.layout import TableRef, files_of
 
 if TYPE_CHECKING:
@@ -136,15 +138,18 @@ def picture_folder(ref: TableRef) -> Path:
     """Where relative paths of pictures start; archives are unpacked for it, once.
 
     Raises:
-        UserError: If an archive is not there or cannot be unpacked.
+        UserError: If an archive is not there or cannot be unpacked, or pictures lie loose on the hub.
     """
     if ref.path:
         root = Path(ref.path)
         root = root if root.is_dir() else root.parent
     elif ref.archives:
         root = snapshot(ref.repo, ref.revision, "dataset", ref.archives)
+    elif ref.images:
+        fix = "`hf download --repo-type dataset --local-dir` it, and name the folder by `path`"
+        raise UserError([Fault(ref.name, "loose pictures cannot be read from the hub, only those of archives", fix)])
     else:
-        return Path(ref.images or ".")
+        return _cache() / "pictures" / "none"  # such a table holds its pictures; whatever it names is not there
     # A local copy in which somebody has unpacked them already is taken as it is.
     packed = [root / name for name in ref.archives if (root / name).is_file() or not ref.path]
     return (unpacked(packed) if packed else root) / ref.images
@@ -155,14 +160,27 @@ def _load(ref: TableRef, *, streaming: bool) -> Dataset | IterableDataset:
 
     kind, files = files_of(ref, streaming=streaming)
     return load_dataset(
-        kind, data_files={ref.split: files}, split=ref.split, streaming=streaming, cache_dir=_arrow_folder()
+        kind,
+        data_files={ref.split: files},
+        split=ref.split,
+        streaming=streaming,
+        cache_dir=_arrow_folder([] if streaming or not ref.path else files),
     )
 
 
-def _arrow_folder() -> str:
+def _cache() -> Path:
     from specs_lab.core.cache import cache_folder
 
-    return str(Path(cache_folder()) / "datasets")
+    return Path(cache_folder())
+
+
+def _arrow_folder(files: Sequence[str]) -> str:
+    """Where `datasets` keeps tables as Arrow: of local files by content, as it tells these by path and time only."""
+    place = _cache() / "datasets"
+    if files:
+        hashes = [content_hash(Path(file)) for file in files]
+        place /= hashlib.sha256("".join(hashes).encode()).hexdigest()[:24]
+    return str(place)
 
 
 @contextmanager

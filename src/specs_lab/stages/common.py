@@ -38,12 +38,28 @@ def load_model(context: StageContext, name: str, *, adapter: Adapter | None = No
         adapter.attach(vlm, derive_seed("adapter", context.seed))
     if vlm.has_adapter:
         torch.manual_seed(derive_seed("dropout", context.seed))  # of the adapter, in training passes
+        for part in _idle_parts(vlm):
+            what = f"the {part} is not frozen by the model's options, but no adapter is on it: it does not learn"
+            context.progress.message(f"{context.name}: {what}")
     if vlm.why_plain and trainer.share_prompts:
         context.progress.message(f"{context.name}: prompts are not shared, training is slower: {vlm.why_plain}")
     if trainer.gradient_checkpointing:
         vlm.checkpoint_activations()
     use_gpu = trainer.accelerator == "gpu" or (trainer.accelerator == "auto" and torch.cuda.is_available())
     return vlm.to("cuda") if use_gpu else vlm
+
+
+def _idle_parts(vlm: VLM) -> list[str]:
+    """What of a model with an adapter does not learn although its options let it."""
+    parts = {
+        "vision tower": (vlm.setup.freeze_vision, vlm.family.tower_parameters()),
+        "projector": (vlm.setup.freeze_projector, vlm.family.projector_parameters()),
+    }
+    return [
+        name
+        for name, (frozen, parameters) in parts.items()
+        if not frozen and not any(parameter.requires_grad for parameter in parameters.values())
+    ]
 
 
 def save_model(vlm: VLM, context: StageContext) -> None:

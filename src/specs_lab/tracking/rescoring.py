@@ -222,10 +222,10 @@ def _metrics(
     """The accuracy of a cell before and now, and what else its benchmark measures."""
     old, new = (group[name].to_numpy(dtype=np.float64) for name in ("old_correct", "new_correct"))
     gained, lost = int(((old == 0) & (new == 1)).sum()), int(((old == 1) & (new == 0)).sum())
-    before, after = (bootstrap_interval(values, seed=f"rescore/{cell}") for values in (old, new))
-    yield Metric(place.name, step, cell, ACCURACY, len(group), before, after, gained, lost)
     scored = [(item, verdict) for item, verdict in now if item is not None]
     if not scored:
+        before, after = (bootstrap_interval(values, seed=f"rescore/{cell}") for values in (old, new))
+        yield Metric(place.name, step, cell, ACCURACY, len(group), before, after, gained, lost)
         return
     was = [
         (item, Verdict(bool(row.old_correct), str(row.kind), row.old_extracted, "", float(row.old_score)))  # pyright: ignore
@@ -234,10 +234,10 @@ def _metrics(
     benchmark = BENCHMARKS.get(str(group["benchmark"].iloc[0]))()
     found = [estimates(benchmark, some) for some in (was, scored)]
     for name in dict.fromkeys([*found[0], *found[1]]):
-        if name != ACCURACY:
-            ends = [_interval(one.get(name)) for one in found]
-            n = next(int(one[name]["n"]) for one in reversed(found) if name in one)
-            yield Metric(place.name, step, cell, name, n, ends[0], ends[1])
+        ends = [_interval(one.get(name)) for one in found]
+        n = next(int(one[name]["n"]) for one in reversed(found) if name in one)
+        changes = (gained, lost) if name == ACCURACY else (None, None)
+        yield Metric(place.name, step, cell, name, n, ends[0], ends[1], *changes)
 
 
 def _explored_metrics(place: Place, cell: str, group: pd.DataFrame) -> Iterator[Metric]:

@@ -32,6 +32,16 @@ OPTIONS = row("B", "choice", choices=("a cat", "a dog", "a big dog"))
         ("Because Bob is big", False),
         ("<answer> Z </answer> (B)", False),
         ("The answer is B, I think.", True),
+        ("The answer cannot be B", False),
+        ("It is not option B.", False),
+        ("It is not A, so it must be B", True),
+        ("", False),
+        ("A B C", False),
+        ("(A) (B) (C)", False),
+        ("<answer> A, B </answer>", False),
+        ("<answer> B </answer> <answer> C </answer>", False),
+        ("\\boxed{B} \\boxed{C}", False),
+        ("<think> B </think>", False),
     ],
 )
 def test_options_are_found_in_the_last_sentence_that_names_one(response, right):

@@ -1,12 +1,13 @@
 """A judge is asked once for many responses; intervals of metrics; items that are stored."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from specs_lab.core.errors import UserError
 from specs_lab.core.pictures import IMAGE_MARKER
-from specs_lab.evaluation.benchmarks.base import Benchmark, Item, accuracies
+from specs_lab.evaluation.benchmarks.base import Benchmark, Item, accuracy_parts
 from specs_lab.evaluation.benchmarks.intervals import estimates
 from specs_lab.evaluation.benchmarks.judging import score_all
 from specs_lab.evaluation.benchmarks.storing import item_json, item_of
@@ -37,8 +38,18 @@ class ByWord(Benchmark):
         (value,) = judge([Judged(response, item.row.answer)])
         return Verdict(value >= judge.threshold, "open", response, "judged", value)
 
+    def parts(self, scored):
+        return accuracy_parts(scored, lambda item: [f"family/{item.row.family}"], self.unit)
+
     def summary(self, scored):
-        return {**accuracies(scored, lambda item: [f"family/{item.row.family}"]), "worth": 0.5}
+        return {**super().summary(scored), "worth": 0.5}
+
+
+class ByFamily(ByWord):
+    """The same where rows of a family are versions of one problem."""
+
+    def unit(self, item):
+        return item.row.family
 
 
 class Counting:
@@ -97,9 +108,34 @@ def test_intervals_of_means_over_rows():
     half = math.sqrt(1 / 3 * 2 / 3 / 60) * 1.96
     assert found["accuracy"]["high"] - found["accuracy"]["low"] == pytest.approx(2 * half, rel=0.2)
     assert found["family/x"]["n"] == 30
-    assert (found["worth"]["low"], found["worth"]["high"]) == (0.5, 0.5)
+    assert found["worth"] == {"value": 0.5, "n": 60, "low": None, "high": None}
     assert estimates(ByWord(), [], resamples=10) == {}
     assert found == estimates(ByWord(), scored, resamples=400)
+
+
+def test_rows_that_stand_or_fall_together_count_as_one_for_an_interval():
+    def width(benchmark: Benchmark) -> float:
+        row = ProblemRow(id="1", question="?", answer="yes")
+        scored = [
+            (
+                Item(row=replace(row, id=f"{f}/{i}", family=str(f))),
+                Verdict(f % 2 == 0, "word", "", "", float(f % 2 == 0)),
+            )
+            for f in range(40)
+            for i in range(5)
+        ]
+        found = estimates(benchmark, scored, resamples=400)["accuracy"]
+        assert (found["value"], found["n"]) == (0.5, 200)
+        return found["high"] - found["low"]
+
+    assert width(ByFamily()) == pytest.approx(math.sqrt(5) * width(ByWord()), rel=0.2)
+
+
+@pytest.mark.parametrize(("right", "low", "high"), [(True, 0.025 ** (1 / 3), 1.0), (False, 0.0, 1 - 0.025 ** (1 / 3))])
+def test_three_rows_of_one_verdict_are_no_certainty(right: bool, low: float, high: float):
+    scored = [(item, Verdict(right, "word", "", "", float(right))) for item in items(3)]
+    found = estimates(ByWord(), scored)["accuracy"]
+    assert (found["low"], found["high"]) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_a_stored_item_has_places_for_the_pictures_that_its_question_names():

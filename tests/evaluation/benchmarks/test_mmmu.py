@@ -200,7 +200,7 @@ def test_rows_of_a_real_table_are_read_asked_and_scored(tmp_path: Path) -> None:
     ]
     assert MMMU().ask(first) == (
         "<image> Each unit costs more. Compare <image>. What is the price?\n(A) $6\n(B) <image>\n(C) $8\n(D) $9\n\n"
-        "Answer with the option's letter from the given choices directly."
+        "Answer with the option's letter from the given choices."
     )
     assert MMMU().ask(second).endswith("price?\nAnswer the question using a single word or phrase.")
     assert first.row.family == "Accounting"

@@ -118,6 +118,26 @@ def test_the_thought_of_a_distilled_response_becomes_the_reasoning(write_dataset
     assert tasks[1].problem.reasoning.startswith("The bar is blue.")
 
 
+def test_a_thought_that_comes_to_something_else_is_no_reasoning(write_dataset, open_dataset):
+    tasks = all_tasks(open_dataset(write_dataset("vlaa_thinking")))
+    assert {task.problem.answer: task.problem.reasoning for task in tasks} == {
+        "3": "I count three.",
+        **dict.fromkeys(("45", "A", "Yes", "[10, 20, 30, 40]"), ""),
+    }
+
+
+def test_reasoning_is_read_wherever_there_is_some():
+    row = {"question": "q", "problem": "q", "answer": "3", "original_answer": "3", "image": b"x", "reasoning": "So 3."}
+    row["solution"] = "<think> So 3. </think> <answer> 3 </answer>"
+    for name in ("columns", "multimodal_open_r1"):
+        assert READERS.get(name)(row, Place()).reasoning == "So 3."
+
+
+def test_a_number_that_is_none_is_no_answer():
+    with pytest.raises(BrokenRow, match="has no answer"):
+        READERS.get("columns")({"question": "q", "answer": float("nan")}, Place())
+
+
 def test_open_answers_are_kept_if_somebody_can_judge_them():
     row = {
         "id": "1",

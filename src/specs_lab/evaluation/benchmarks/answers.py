@@ -34,6 +34,7 @@ _NAMED = re.compile(r"\b(?:option|choice|answer)s?\s*(?:is|:)?\s*[(*\"']{0,3}([A
 _LABEL = re.compile(r"^\W{0,3}([A-Z])(?:[.):](?=\s|$)|,(?=(?:[^A-Z]|\bI\b)*$)|\W{0,3}$)")
 _AT_END = re.compile(r"(?:\b(?:is|be|choose|select|pick)|:)\s*[(*\"']{0,3}([A-Z])[)*\"'.!]{0,4}\s*$")
 _SENTENCE = re.compile(r"(?<=[.!?])(?<!\b[A-Z]\.)\s+|\n+")
+_DENIED = re.compile(r"(?:\bnot|\bcannot|n't|\bnever)\s+$", re.IGNORECASE)
 _WORD = re.compile(r"\s?[^\s,;:!?)]+")
 _LONGEST_UNIT = 3  # words
 _NUMBER = re.compile(
@@ -115,7 +116,9 @@ def _letters(text: str, choices: Sequence[str]) -> Iterator[str]:
             # "answer is a circle": the words may be in any case, the letter may not
             found = {match[1]: match for match in form.finditer(sentence) if "A" <= match[1] <= last}
             if found:
-                agreed = len(found) == 1 and not _contradicted(next(iter(found.values())), choices)
+                named = next(iter(found.values()))
+                denied = _DENIED.search(sentence, 0, named.start()) is not None
+                agreed = len(found) == 1 and not denied and not _contradicted(named, choices)
                 yield from found if agreed else ()
                 return
         if (only := _only_option(sentence, choices)) is not None:

@@ -36,8 +36,12 @@ Scored = Sequence[tuple[Item, Verdict]]
 Summary = dict[str, float | tuple[float, int]]
 """Values by name; with a number of rows behind a value, if it is a mean over them."""
 Parts = dict[str, Sequence[tuple[float, float]]]
-"""Metrics that are ratios of sums: by name, the numerator and the denominator of each independent unit, such as a group
-of rows."""
+"""Metrics that are shares, as ratios of sums: by name, the numerator and the denominator of each independent unit, such
+as a group of rows. Denominators count rows, or groups."""
+
+
+COUNTS = "groups/"
+"""How names of metrics begin that are numbers of groups, not shares."""
 
 
 class Benchmark(ABC):
@@ -74,21 +78,27 @@ class Benchmark(ABC):
             judge: Judges open answers.
         """
 
+    def unit(self, item: Item) -> str:
+        """What an item stands or falls with: items of a unit, such as versions of one problem, are not independent.
+
+        Intervals are over units. By default every item is one.
+        """
+        return item.row.id
+
     def parts(self, scored: Scored) -> Parts:
-        """Metrics whose units are not the rows; intervals are then over the units. None by default."""
+        """Metrics beside the accuracy over all items; intervals are over their units. None by default."""
         del scored
         return {}
 
     def summary(self, scored: Scored) -> Summary:
         """Further metrics beside the accuracy over all items, by name; by default those of :meth:`parts`.
 
-        Items may repeat (intervals resample them) unless a metric is one of :meth:`parts`.
+        What is none of :meth:`parts` has no interval.
         """
         found: Summary = {}
         for name, units in self.parts(scored).items():
-            counted = [(top, under) for top, under in units if under]
-            total = sum(under for _, under in counted)
-            found[name] = (sum(top for top, _ in counted) / total if total else math.nan, len(counted))
+            total = sum(under for _, under in units)
+            found[name] = (sum(top for top, _ in units) / total if total else math.nan, int(total))
         return found
 
 
@@ -96,29 +106,21 @@ BENCHMARKS: Registry[type[Benchmark]] = Registry("benchmark", "specs_lab.evaluat
 """The benchmarks by name; ``@BENCHMARKS.register("mathvista")`` stands above the class."""
 
 
-def accuracy_parts(scored: Scored, labels: Callable[[Item], Iterable[str]]) -> Parts:
-    """The accuracy of each label, see :meth:`Benchmark.parts`; a unit is a row with the label.
+def accuracy_parts(
+    scored: Scored, labels: Callable[[Item], Iterable[str]], unit: Callable[[Item], str] | None = None
+) -> Parts:
+    """The accuracy of each label, see :meth:`Benchmark.parts`.
 
     Args:
         scored: Items with verdicts.
         labels: The names of the metrics that an item counts for, e.g. ``["subject/algebra", "level/3"]``.
+        unit: The unit that an item belongs to, see :meth:`Benchmark.unit`; None: every item is one.
     """
-    found: dict[str, list[tuple[float, float]]] = {}
-    for item, verdict in scored:
+    found: dict[str, dict[object, tuple[float, float]]] = {}
+    for number, (item, verdict) in enumerate(scored):
+        own = number if unit is None else unit(item)
         for label in labels(item):
-            found.setdefault(label, []).append((float(verdict.correct), 1.0))
-    return {label: found[label] for label in sorted(found)}
-
-
-def accuracies(scored: Scored, labels: Callable[[Item], Iterable[str]]) -> dict[str, tuple[float, int]]:
-    """Accuracy and number of items by label.
-
-    Args:
-        scored: Items with verdicts.
-        labels: The names of the metrics that an item counts for, e.g. ``["subject/algebra", "level/3"]``.
-    """
-    found: dict[str, list[bool]] = {}
-    for item, verdict in scored:
-        for label in labels(item):
-            found.setdefault(label, []).append(verdict.correct)
-    return {label: (sum(right) / len(right), len(right)) for label, right in sorted(found.items())}
+            units = found.setdefault(label, {})
+            right, rows = units.get(own, (0.0, 0.0))
+            units[own] = (right + verdict.correct, rows + 1)
+    return {label: list(found[label].values()) for label in sorted(found)}

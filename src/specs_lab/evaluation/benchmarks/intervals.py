@@ -1,20 +1,16 @@
-"""What a benchmark's results come to: every metric with its interval over rows, or over groups of rows."""
+"""What a benchmark's results come to: every metric with its interval over rows, or over groups of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from specs_lab.core.seeding import numpy_rng
-from specs_lab.evaluation.benchmarks.base import Benchmark, Item, Scored
+from specs_lab.evaluation.benchmarks.base import Benchmark, Scored, accuracy_parts
 from specs_lab.metrics.statistics import LEVEL, RESAMPLES, Floats, Interval, percentile_interval
-from specs_lab.rewards.grader import Verdict
 
-_MOST_SCORED = 2_000_000
-_LEAST = 200
 _AT_ONCE = 64
 ACCURACY = "accuracy"
 
@@ -22,8 +18,7 @@ ACCURACY = "accuracy"
 def estimates(benchmark: Benchmark, scored: Scored, *, resamples: int = RESAMPLES) -> dict[str, dict[str, Any]]:
     """Every metric: ``value``, ``n``, and the ends ``low`` and ``high`` of its 95 % interval.
 
-    Percentile bootstrap. What is a ratio of sums over units (:meth:`Benchmark.parts`) resamples the units; everything
-    else resamples rows, at least 200 times, and less often than ``resamples`` where there are very many rows.
+    Percentile bootstrap over the units of a metric, see :meth:`Benchmark.parts`; counts have no interval.
 
     Args:
         benchmark: Says what is measured.
@@ -32,14 +27,11 @@ def estimates(benchmark: Benchmark, scored: Scored, *, resamples: int = RESAMPLE
     """
     if not scored:
         return {}
-    parts = benchmark.parts(scored)
-    counted = {name: (float(value[0]), int(value[1])) for name, value in _summary(benchmark, scored).items()}
+    parts = {**accuracy_parts(scored, lambda _: [ACCURACY], benchmark.unit), **benchmark.parts(scored)}
     found = {name: _of_ratio(np.asarray(units, dtype=np.float64), name, resamples) for name, units in parts.items()}
-    fewer = max(_LEAST, min(resamples, _MOST_SCORED // len(scored)))
-    rest = [name for name in counted if name not in parts and not name.startswith("groups/")]
-    found |= _of_rows(benchmark, scored, rest, fewer)
     return {
-        name: {"value": _plain(value), "n": n, **_ends(found.get(name))} for name, (value, n) in sorted(counted.items())
+        name: {"value": _plain(value), "n": n, **_ends(found.get(name))}
+        for name, (value, n) in sorted(_summary(benchmark, scored).items())
     }
 
 
@@ -53,37 +45,25 @@ def _summary(benchmark: Benchmark, scored: Scored) -> dict[str, tuple[float, int
 
 
 def _of_ratio(units: Floats, name: str, resamples: int) -> Interval:
+    """The interval of a share; where all or none of it is there, and resampling sees no chance, the exact one."""
     tops, unders = units[:, 0], units[:, 1]
+    value, counted = float(_ratio(tops.sum(), unders.sum())), np.count_nonzero(unders)
+    if value in (0, 1):
+        beyond = ((1 - LEVEL) / 2) ** (1 / counted)  # Clopper-Pearson of all of so many units
+        return Interval(value, beyond, 1.0) if value else Interval(value, 0.0, 1 - beyond)
+    if counted < 2:  # a single unit tells nothing of others
+        return Interval(value, math.nan, math.nan)
     rng = numpy_rng("bootstrap", "benchmark", name, len(units))
     draws = []
     for start in range(0, resamples, _AT_ONCE):
         picks = rng.integers(len(units), size=(min(_AT_ONCE, resamples - start), len(units)))
         draws.append(_ratio(tops[picks].sum(axis=-1), unders[picks].sum(axis=-1)))
-    return percentile_interval(float(_ratio(tops.sum(), unders.sum())), np.concatenate(draws))
+    return percentile_interval(value, np.concatenate(draws))
 
 
 def _ratio(top: Any, under: Any) -> Floats:
     top, under = np.asarray(top, dtype=np.float64), np.asarray(under, dtype=np.float64)
     return np.divide(top, under, out=np.full(np.shape(top), np.nan), where=under > 0)
-
-
-def _of_rows(benchmark: Benchmark, scored: Scored, names: Sequence[str], resamples: int) -> dict[str, Interval]:
-    """Intervals of metrics by resampling rows; rows that a metric is not about make it vary in size."""
-    rng = numpy_rng("bootstrap", "benchmark", "rows", len(scored))
-    rows: list[tuple[Item, Verdict]] = list(scored)
-    whole = _summary(benchmark, scored)
-    draws = {name: np.full(resamples, np.nan) for name in names}
-    for index in range(resamples):
-        drawn = _summary(benchmark, [rows[pick] for pick in rng.integers(len(rows), size=len(rows))])
-        for name in names:
-            if name in drawn:
-                draws[name][index] = drawn[name][0]
-    # a resample without any row of a rare category says nothing of it
-    return {
-        name: percentile_interval(whole[name][0], kept)
-        for name, values in draws.items()
-        if len(kept := values[~np.isnan(values)])
-    }
 
 
 def _ends(interval: Interval | None) -> dict[str, float | None]:
@@ -96,4 +76,4 @@ def _plain(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-HOW = f"{LEVEL:.0%} percentile bootstrap over rows, or over groups of rows where a metric is one of groups"
+HOW = f"{LEVEL:.0%} percentile bootstrap over rows, or over groups of them that are alike; exact for 0 and 1"

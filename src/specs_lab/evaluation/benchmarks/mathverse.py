@@ -79,9 +79,13 @@ class MathVerse(Benchmark):
         """Options by letter, text or value; free answers by their type."""
         return judge_answer(item.row, response, judge)
 
+    def unit(self, item: Item) -> str:
+        """The problem, which comes in several versions."""
+        return item.extra["problem_index"]
+
     def parts(self, scored: Scored) -> Parts:
         """Accuracy by version, question type, subject and subfield, and by version and subject at once."""
-        return accuracy_parts(scored, _labels)
+        return accuracy_parts(scored, _labels, self.unit)
 
 
 def _labels(item: Item) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """MMMU (arXiv 2311.16502): questions of college courses in 30 subjects, with up to seven pictures each.
 
 Answers are found and compared by the rules of the public evaluation, with the differences that
-``docs/benchmarks_mmmu_mega.md`` lists; above all, nothing is guessed at random where no answer is found.
+``docs/benchmarks.md`` lists; above all, nothing is guessed at random where no answer is found.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _MARK = re.compile(r"<image (\d{1,2})>")
 _CHOICE, _OPEN = "multiple-choice", "open"
 _WITHHELD = ("?", "")
 _ASKED_FOR = {
-    _CHOICE: "Answer with the option's letter from the given choices directly.",
+    _CHOICE: "Answer with the option's letter from the given choices.",
     _OPEN: "Answer the question using a single word or phrase.",
 }
 
@@ -181,7 +181,10 @@ class MMMU(Benchmark):
         return Item(row=problem, extra={"options": list(options), "golds": list(golds), "subject": subject})
 
     def ask(self, item: Item) -> str:
-        """The question, the options as ``(A) text``, one a line, and what the public evaluation says of the answer."""
+        """The question, the options as ``(A) text``, one a line, and what the public evaluation says of the answer.
+
+        But for its word "directly", which would forbid the reasoning that instructions ask for.
+        """
         return f"{item.row.question}\n{_ASKED_FOR[_CHOICE if item.extra['options'] else _OPEN]}"
 
     def score(self, item: Item, response: str, judge: Judge | None) -> Verdict:

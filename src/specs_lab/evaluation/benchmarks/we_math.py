@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 from specs_lab.evaluation.benchmarks.answers import judge_answer
 from specs_lab.evaluation.benchmarks.base import (
     BENCHMARKS,
+    COUNTS,
     Benchmark,
     Item,
     Parts,
@@ -115,10 +116,14 @@ class WeMath(Benchmark):
             return judge_answer(item.row, f"<answer>{places[-1]}</answer>", judge)
         return judge_answer(item.row, response, judge)
 
+    def unit(self, item: Item) -> str:
+        """The group, which is a problem with its steps."""
+        return item.extra["group"]
+
     def parts(self, scored: Scored) -> Parts:
         """Accuracy by number of steps and by concept; the four levels and the average score, in both settings."""
         groups = list(complete_groups(scored).values())
-        found = accuracy_parts(scored, _labels)
+        found = accuracy_parts(scored, _labels, self.unit)
         for name in ("strict", "loose"):
             levels = [level_of(steps, whole, strict=name == "strict") for steps, whole in groups]
             if levels:
@@ -135,7 +140,8 @@ class WeMath(Benchmark):
         """All that, and how many groups are complete."""
         complete = complete_groups(scored)
         every = {item.extra["group"] for item, _ in scored}
-        counts = {"groups/complete": float(len(complete)), "groups/incomplete": float(len(every) - len(complete))}
+        found = {"complete": len(complete), "incomplete": len(every) - len(complete)}
+        counts = {f"{COUNTS}{name}": float(count) for name, count in found.items()}
         return {**super().summary(scored), **counts}
 
 

@@ -13,8 +13,9 @@ from specs_lab.core.errors import Fault, UserError
 from specs_lab.core.options import Checks, option
 from specs_lab.models.sources.base import ModelOptions
 
-_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja")
-"""What is fetched of a repository: weights that run no code when they are read, settings, tokenizer, chat template."""
+_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "README.md")
+"""What is fetched of a repository: weights that run no code when they are read, settings, tokenizer, chat template, and
+the card, which has the licence."""
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 
 

@@ -46,7 +46,7 @@ READERS: Registry[Reader] = Registry("reader of datasets", "specs_lab.problems.r
 
 
 def text_of(row: Mapping[str, Any], key: str) -> str:
-    """The text of a cell without surrounding white space; numbers are written out, and nothing is empty.
+    """The text of a cell without surrounding white space; numbers are written out, nothing and NaN are empty.
 
     Raises:
         BrokenRow: If it is no text.
@@ -56,7 +56,7 @@ def text_of(row: Mapping[str, Any], key: str) -> str:
         raise BrokenRow("bad_value", f"its '{key}' is no text")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    text = "" if value is None else str(value).strip()
+    text = "" if value is None or value != value else str(value).strip()
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise BrokenRow("bad_value", f"its '{key}' holds half of a character (a lone surrogate)")
     return text

@@ -21,7 +21,6 @@ def read(row: Mapping[str, Any], place: Place) -> ProblemRow:
     kind = text_of(cells, "kind") or None
     if kind is not None:
         _check_kind(kind)
-    reasoning = text_of(cells, "reasoning")
     images = cells["images"] if cells["images"] is not None or "images" in place.columns else row.get("image")
     return problem(
         place,
@@ -34,7 +33,7 @@ def read(row: Mapping[str, Any], place: Place) -> ProblemRow:
         precision=_number(cells["precision"]),
         unit=text_of(cells, "unit") or None,
         family=text_of(cells, "family"),
-        about={"reasoning": reasoning} if reasoning else {},
+        reasoning=text_of(cells, "reasoning"),
     )
 
 

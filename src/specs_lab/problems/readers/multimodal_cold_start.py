@@ -31,5 +31,5 @@ def read(row: Mapping[str, Any], place: Place) -> ProblemRow:
         question=without_format_request(text_of(row, "problem")),
         answer=concluded(response),
         images=pictures_of(row.get("images")),
-        about={"reasoning": thought[1].strip() if thought else response},
+        reasoning=thought[1].strip() if thought else response,
     )

@@ -35,5 +35,5 @@ def read(row: Mapping[str, Any], place: Place) -> ProblemRow:
         question=without_format_request(text_of(row, "problem") or text_of(row, "original_question")),
         answer=short.strip().rstrip("."),
         images=pictures_of(row.get("image")),
-        about={"reasoning": sections["think"]} if sections.get("think") else {},
+        reasoning=sections.get("think", ""),
     )

@@ -284,7 +284,7 @@ class DatasetProblems(ProblemSource):
             question=row.question,
             answer=row.answer,
             answer_type=row.kind,
-            reasoning=row.about.get("reasoning", ""),
+            reasoning=row.reasoning,
             choices=row.choices,
             precision=row.precision,
             unit=row.unit,

@@ -79,6 +79,10 @@ class MegaBench(Benchmark):
         extra = item.extra
         return plan_of(extra["metric_info"], extra["answer"], extra["eval_context"]).score(response)
 
+    def unit(self, item: Item) -> str:
+        """The task, whose rows are alike."""
+        return item.extra["task"]
+
     def parts(self, scored: Scored) -> Parts:
         """Means of the tasks' mean scores: over all tasks (``macro``, the public result), and over those of each group.
 
@@ -94,7 +98,7 @@ class MegaBench(Benchmark):
                     groups.setdefault(f"{label}/{name}", set()).add(task)
         means = {task: (mean(scores), 1.0) for task, scores in sorted(tasks.items())}
         found: dict[str, list[tuple[float, float]]] = {"macro": list(means.values())}
-        found["micro"] = [(score, 1.0) for scores in tasks.values() for score in scores]
+        found["micro"] = [(sum(scores), float(len(scores))) for scores in tasks.values()]
         return {**found, **{group: [means[task] for task in sorted(groups[group])] for group in sorted(groups)}}
 
 

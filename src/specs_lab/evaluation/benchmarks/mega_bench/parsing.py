@@ -1,6 +1,6 @@
 """Takes the fields of an answer out of a response, as the row's ``response_parse_function`` says.
 
-The rules are those of the public evaluation; what differs is listed in ``docs/benchmarks_mmmu_mega.md``.
+The rules are those of the public evaluation; what differs is listed in ``docs/benchmarks.md``.
 """
 
 from __future__ import annotations

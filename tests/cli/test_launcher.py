@@ -106,6 +106,7 @@ def test_as_many_jobs_as_cores_but_one_on_a_gpu(
 ) -> None:
     monkeypatch.setattr(launcher_module, "available_cores", lambda: 8)
     fixed = [*fake_model, f"trainer={trainer}"]
+    monkeypatch.setattr("specs_lab.training.options.trainer._gpu_is_there", lambda: True)
     swept = _launcher([*_fixed(tmp_path / "sweep", fixed), "seed=0,1,2"])
     swept.launch([[*fixed, f"seed={seed}"] for seed in range(3)], 0)
     assert recorder.n_jobs == n_jobs

@@ -23,7 +23,9 @@ from specs_lab.cli.exits import EXIT_FAILED, exit_with
 from specs_lab.cli.jobs import key_of, name_job, quoted
 from specs_lab.cli.progress_view import progress_view
 from specs_lab.cli.reports import report
-from specs_lab.core.errors import UserError
+from specs_lab.cli.values import study_of
+from specs_lab.core.errors import Fault, UserError, raise_faults
+from specs_lab.preflight.before import stages_to_make
 
 _LOGS_SHOWN = 3
 _NAMESPACE = "hydra_plugins"
@@ -76,6 +78,7 @@ class ProcessLauncher(Launcher):
         configs = [
             self._job_config(initial_job_idx + index, overrides) for index, overrides in enumerate(job_overrides)
         ]
+        _require_plans(configs)
         cores = available_cores()
         n_jobs = self._n_jobs or (cores if all(map(_on_cpu, configs)) else 1)
         n_jobs = min(n_jobs, len(configs))
@@ -154,6 +157,23 @@ def print_failures(console: Console, outcomes: Collection[Outcome]) -> None:
         names = "; ".join(outcome.command.name for outcome in failed)
         text = f"\n{len(failed)} of {len(outcomes)} jobs failed: {names}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _require_plans(configs: Sequence[DictConfig]) -> None:
+    """Plans all jobs before any is started; ends the program if that cannot be done.
+
+    What cannot be planned is mostly a model or a dataset that is out of reach, and would fail in every job.
+    """
+    faults: dict[Fault, None] = {}
+    for config in configs:
+        try:
+            stages_to_make(study_of(config))
+        except UserError as error:
+            faults |= dict.fromkeys(error.faults)
+    try:
+        raise_faults(list(faults))
+    except UserError as error:
+        exit_with(error)  # Hydra would print a traceback
 
 
 def _on_cpu(config: DictConfig) -> bool:

@@ -6,6 +6,7 @@ Nothing here runs code of a repository, and only the asked-for files are fetched
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from functools import cache
@@ -87,10 +88,15 @@ def _cached_commit(repo: str, revision: str, kind: RepoKind) -> str | None:
     return ref.read_text(encoding="ascii").strip() if ref.is_file() else None
 
 
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What is raised when nobody answers: the hub's library has changed its own library for HTTP between releases."""
+    clients = [sys.modules[name] for name in ("httpx2", "httpx") if name in sys.modules]
+    return tuple(cast("Any", client).TransportError for client in clients)
+
+
 @contextmanager
 def _explained(repo: str, revision: str) -> Generator[None]:
     """Says of the hub's errors what they mean for who named the repository."""
-    import httpx
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -116,6 +122,6 @@ def _explained(repo: str, revision: str) -> Generator[None]:
     except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
         what = f"revision '{revision}' is not in the local cache, and the hub cannot be reached"
         raise UserError([Fault(repo, what, local)]) from error
-    except (HfHubHTTPError, httpx.TransportError) as error:
+    except (HfHubHTTPError, *_transport_errors()) as error:
         said = " ".join(str(error).split())[:200]
         raise UserError([Fault(repo, f"the hub cannot be asked ({said})", local)]) from error

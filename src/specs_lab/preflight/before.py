@@ -48,10 +48,7 @@ def check_before_run(study: Study, progress: Progress) -> None:
     Raises:
         UserError: With all faults.
     """
-    try:
-        stages = missing_stages(study)
-    except UserError as error:  # planning stops at the first node whose content cannot be told
-        raise UserError(list(dict.fromkeys([*error.faults, *_unnamed(study.nodes())]))) from error
+    stages = stages_to_make(study)
     how = study.trainer.preflight
     if how == "off" or not stages:
         return
@@ -62,6 +59,19 @@ def check_before_run(study: Study, progress: Progress) -> None:
     for finding in found:
         if finding.level in ("warning", "fault"):
             progress.message(f"preflight: {finding.check}: {finding.what}; {finding.fix}")
+
+
+def stages_to_make(study: Study) -> list[PlannedStage]:
+    """The stages of a study that are not in the store.
+
+    Raises:
+        UserError: If the study cannot be planned; names every model and dataset that cannot be told apart from others,
+            as it is on a hub that cannot be asked.
+    """
+    try:
+        return missing_stages(study)
+    except UserError as error:  # planning stops at the first node whose content cannot be told
+        raise UserError(list(dict.fromkeys([*error.faults, *_unnamed(study.nodes())]))) from error
 
 
 def _unnamed(nodes: Mapping[str, Any]) -> Iterator[Fault]:

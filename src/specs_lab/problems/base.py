@@ -54,7 +54,8 @@ class Problem:
         id: Unique name: ``family/split/seed/index/style``.
         family: Name of the family.
         style: Name of the picture style.
-        images: RGB pictures; ``<image>`` in the question says where each goes, without any they stand before it.
+        images: RGB pictures, unless the task decodes them itself; ``<image>`` in the question says where each goes,
+            without any they stand before it.
         question: The question, without any instruction about format.
         answer: The gold answer.
         answer_type: Decides how an answer is compared; None: what it looks like.

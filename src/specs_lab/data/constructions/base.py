@@ -249,7 +249,7 @@ def _record(task: Task, draft: Draft, **rejected: Any) -> PairRecord:
         id=task.id,
         cell=task.cell,
         family=problem.family,
-        images=problem.images,
+        images=task.images,
         prompt=task.text,
         chosen=draft.text,
         answer=problem.answer,

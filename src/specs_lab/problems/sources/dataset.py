@@ -272,7 +272,7 @@ class DatasetProblems(ProblemSource):
         return [position for _, _, position in sorted(turns)]
 
     def _task(self, position: int, cell: str, style: str, wording: str) -> Task:
-        from specs_lab.problems.rows import decoded
+        from specs_lab.problems.stored import StoredTask
 
         entry = self.index.entries[position]
         row = self.index.row(entry)
@@ -280,7 +280,7 @@ class DatasetProblems(ProblemSource):
             id=f"{row.id}/{style}",
             family=entry.family,
             style=style,
-            images=tuple(map(FILTERS[style], decoded(row.images, self.index.pictures_start(entry)))),
+            images=(),
             question=row.question,
             answer=row.answer,
             answer_type=row.kind,
@@ -289,7 +289,8 @@ class DatasetProblems(ProblemSource):
             precision=row.precision,
             unit=row.unit,
         )
-        return Task(f"{problem.id}/{wording}", cell, problem, INSTRUCTIONS[wording])
+        folder = self.index.pictures_start(entry)
+        return StoredTask(f"{problem.id}/{wording}", cell, problem, INSTRUCTIONS[wording], row.images, folder)
 
     def redraw(self, ref: TaskRef) -> Task:
         """The task of a reference, as :meth:`draw_task` drew it.

@@ -252,6 +252,8 @@ def _tasks_of(suite: Any) -> int:
 
 def _weights_on_disk(stage: PlannedStage, model: Any, shape: ModelShape, setup: Setup) -> int:
     if stage.kind == "base":
+        if stage.options["model"].identity() is not None:
+            return 0  # linked to the hub's own cache; only where that cannot be, copied
         files = [path for path in config_folder(model).glob("*.safetensors") if path.is_file()]
         return sum(path.stat().st_size for path in files) or 2 * shape.parameters
     if stage.kind not in ("rl", "coldstart"):

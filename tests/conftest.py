@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from specs_lab.core.hub import commit_of
+
 # The same examples on every run, and no failures because the machine is busy.
 settings.register_profile("specs_lab", deadline=None, derandomize=True)
 settings.load_profile("specs_lab")
@@ -25,6 +27,7 @@ settings.load_profile("specs_lab")
 @pytest.fixture(autouse=True)
 def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Points the store of finished stages, and W&B's files, at the test's temporary folder."""
+    commit_of.cache_clear()  # what a branch means is looked up once in a process
     store = tmp_path / "store"
     monkeypatch.setenv("SPECS_LAB_CACHE", str(store))
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))

@@ -1,7 +1,5 @@
 """Text transforms of self-distillation: what is said survives, the form is completed or spoiled on purpose."""
 
-from typing import get_args
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,11 +11,11 @@ from specs_lab.pretraining.corpus import POLLUTED_STYLES, alternative_style, tar
 from specs_lab.problems.base import FAMILIES, make_problem
 from specs_lab.problems.instructions import FormatName
 from specs_lab.rewards.extraction import extract
-from specs_lab.rewards.format import follows, parse, tags_of
+from specs_lab.rewards.format import SECTIONS, follows, parse, tags_of
 from specs_lab.rewards.grader import grade
 
 STYLES = {**POLLUTED_STYLES, "target": target_style, "alternative": alternative_style}
-FORMATS = list(get_args(FormatName))
+FORMATS = list(SECTIONS)
 R, A = "digits 3 and 4. 3+4=7", "7"
 
 # Texts without "<" hold no tags, as everything that `read` returns; no announcement of an answer either.

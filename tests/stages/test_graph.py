@@ -446,6 +446,15 @@ FAULTY: dict[str, tuple[Change, str, str]] = {
         "coldstart",
         "no rejected one",
     ),
+    "pairs in a format that is only read": (
+        lambda s: (
+            s.problems.alternative_instructions.append("boxed"),
+            s.problems.cells.update(boxed=Cell(instruction="alternative")),
+            setattr(s, "data", SelfDistill(mixture=["boxed"])),
+        ),
+        "data.mixture",
+        "asks for 'think_boxed'",
+    ),
     "buckets without tasks": (lambda s: s.rl.buckets.append("hard"), "rl.buckets", "given no tasks"),
     "unknown bucket": (
         lambda s: (

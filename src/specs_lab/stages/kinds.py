@@ -10,8 +10,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from specs_lab.core.errors import Fault, suggest
+from specs_lab.core.errors import Fault
 from specs_lab.objectives.none import NoColdStart
+from specs_lab.stages.misfits import unfit_for_cold_start, unfit_for_rl, unwritable
 
 
 def _never(_: Mapping[str, Any]) -> str | None:
@@ -61,50 +62,6 @@ class StageKind:
 
 def _models_of_construction(options: Mapping[str, Any]) -> Collection[str]:
     return options["data"].reads()
-
-
-def _without_rejected(options: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
-    """A fault if a loss on pairs would be given data without rejected sides."""
-    data = sources["data"].get("data")
-    needs = getattr(options["coldstart"], "needs_rejected", False)
-    if not needs or data is None or data.makes_rejected:
-        return []
-    what = "the loss compares two sides, and the data have no rejected one"
-    fix = "choose coldstart=sft, or data with one, e.g. data.rejected_form=polluted"
-    return [Fault("coldstart", what, fix)]
-
-
-def _unknown_buckets(options: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
-    """Faults of buckets that the stage which makes the tasks does not fill."""
-    if "tasks" not in sources:
-        what = "the stage is given no tasks, so there are no buckets"
-        return [Fault("rl.buckets", what, "leave it out, or give the stage the input `tasks`")] * bool(
-            options["rl"].buckets
-        )
-    made = sources["tasks"]
-    known = [*getattr(made.get("select"), "buckets", ()), *getattr(made.get("data"), "buckets", ())]
-    unknown = [name for name in options["rl"].buckets if name not in known]
-    return [Fault("rl.buckets", f"there is no bucket '{name}'", suggest(name, known)) for name in unknown]
-
-
-def _frozen_tower(options: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
-    """A fault if adapters are to go on the vision tower of a base model that freezes it.
-
-    Of a model that other stages made from the base this is found when it is loaded.
-    """
-    wanted = getattr(options["adapter"], "include_vision", False)
-    if not wanted or not getattr(sources["model"].get("model"), "freeze_vision", False):
-        return []
-    what = "the vision tower is to have adapters, and the model's options freeze it"
-    return [Fault("adapter.include_vision", what, "set model.freeze_vision=false")]
-
-
-def _unfit_rl(options: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
-    return [*_unknown_buckets(options, sources), *_frozen_tower(options, sources)]
-
-
-def _unfit_cold_start(options: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
-    return [*_without_rejected(options, sources), *_frozen_tower(options, sources)]
 
 
 def _no_cold_start(options: Mapping[str, Any]) -> str | None:
@@ -209,7 +166,7 @@ _ALL = (
         code=(*_RL, *_TRAINING, *_SAMPLING, *_PROBLEMS, *_MODEL),
         runner="specs_lab.stages.rl:run",
         seeded=True,
-        unfit=_unfit_rl,
+        unfit=unfit_for_rl,
     ),
     StageKind(
         name="construct",
@@ -220,6 +177,7 @@ _ALL = (
         code=(*_CONSTRUCTION, *_SAMPLING, *_PROBLEMS, *_MODEL),
         runner="specs_lab.stages.construct:run",
         seeded=True,
+        unfit=unwritable,
     ),
     StageKind(
         name="coldstart",
@@ -244,7 +202,7 @@ _ALL = (
         runner="specs_lab.stages.coldstart:run",
         seeded=True,
         stands_for=_no_cold_start,
-        unfit=_unfit_cold_start,
+        unfit=unfit_for_cold_start,
     ),
     StageKind(
         name="select",

@@ -86,3 +86,11 @@ def test_prompts_encoded_in_parts_or_anew_change_nothing(problems, suite, toy_vl
         [sample.response for sample in whole]
     ] * 2
     assert encoded == [16, 16]
+
+
+def test_answered_tasks_are_reported_as_they_come(problems, suite, toy_vlm):
+    evaluator, told = Evaluator(suite, problems, batch_size=2), []
+    evaluator(toy_vlm, told.append)
+    assert len(told) > 1
+    assert sum(told) == len(evaluator.tasks)
+    assert evaluator.most_tokens == len(evaluator.tasks) * suite.max_new_tokens

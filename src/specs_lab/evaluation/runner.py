@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from specs_lab.evaluation.suites.base import Suite
@@ -49,8 +49,18 @@ class Evaluator:
         self._prompts: dict[int, list[Prompt]] = {}
         self._kept_bytes = 0
 
-    def __call__(self, vlm: VLM) -> list[Sample]:
-        """Samples one response to every task under common random numbers and scores it."""
+    @property
+    def most_tokens(self) -> int:
+        """The most that one evaluation can sample."""
+        return len(self.tasks) * self._sampling.max_new_tokens
+
+    def __call__(self, vlm: VLM, report: Callable[[int], None] = lambda _: None) -> list[Sample]:
+        """Samples one response to every task under common random numbers and scores it.
+
+        Args:
+            vlm: The model.
+            report: Told how many more tasks have been answered.
+        """
         size = _BATCHES * self._batch_size
         completions: list[Completion] = []
         for start in range(0, len(self.tasks), size):
@@ -58,6 +68,7 @@ class Evaluator:
             prompts = self._encoded(vlm, start, start + size)
             made = generate(vlm, prompts, keys, self._sampling, batch_size=self._batch_size)
             completions += [completion for (completion,) in made]
+            report(len(made))
         texts = [vlm.decode(completion.token_ids) for completion in completions]
         scores = self._suite.score(texts, self.tasks, self._judge)
         return [

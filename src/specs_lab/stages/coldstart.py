@@ -56,7 +56,8 @@ def run(context: StageContext) -> None:
         callbacks.append(ReferenceCharge(batches, tokens, seconds / len(chosen)))
     pairs = [Pair(c, r, *reference) for c, r, reference in zip(chosen, rejected, references, strict=True)]
     with Measurements(context.folder, context.options["suite"]) as measurements, open_loggers(context) as loggers:
-        curve = CurveCallback(make_evaluator(context), measurements, options.eval_every, suite)
+        name = f"{context.name}: evaluation"
+        curve = CurveCallback(make_evaluator(context), measurements, options.eval_every, suite, context.progress, name)
         fit(
             module,
             Items(len(pairs), pairs.__getitem__),

@@ -11,12 +11,16 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from specs_lab.core.budget import Budget
+from specs_lab.core.progress import Progress
 from specs_lab.evaluation.runner import Evaluator, Sample, cell_means
 from specs_lab.evaluation.suites.base import Suite
 from specs_lab.metrics.generalization_factor import generalization_factor
 from specs_lab.rewards.scoring import VERDICT
 from specs_lab.tracking.rows import RowWriter, write_samples
 from specs_lab.training.base import TrainingModule
+
+_TAKES_LONG = 100_000
+"""Tokens: an evaluation that may sample so many is worth a line of its own."""
 
 
 class Measurements:
@@ -99,10 +103,22 @@ class CurveCallback(Callback):
         measurements: Where it is written.
         every: Steps between evaluations.
         suite: Says which cells make the Generalization Factor that is sent to the loggers.
+        progress: Where evaluations that take long are shown.
+        name: What is shown.
     """
 
-    def __init__(self, evaluator: Evaluator, measurements: Measurements, every: int, suite: Suite) -> None:
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        measurements: Measurements,
+        every: int,
+        suite: Suite,
+        progress: Progress,
+        name: str,
+    ) -> None:
         self._evaluator, self._measurements, self._every, self._suite = evaluator, measurements, every, suite
+        self._progress = progress if evaluator.most_tokens >= _TAKES_LONG else Progress()
+        self._name = name
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lightning's hook: step 0, the base model."""
@@ -119,5 +135,7 @@ class CurveCallback(Callback):
     def _measure(self, trainer: Trainer, module: LightningModule, step: int) -> None:
         if not isinstance(module, TrainingModule):
             raise TypeError(f"{type(module).__name__} is no TrainingModule")
-        means = self._measurements.add(step, self._evaluator(module.vlm), module.budget)
+        with self._progress.task(f"{self._name} at step {step}", len(self._evaluator.tasks)) as advance:
+            samples = self._evaluator(module.vlm, advance)
+        means = self._measurements.add(step, samples, module.budget)
         log_evaluation(trainer.loggers, means, self._suite, step)

@@ -17,11 +17,10 @@ def run(context: StageContext) -> None:
     with (
         Measurements(context.folder, context.options["suite"]) as measurements,
         open_loggers(context) as loggers,
-        context.progress.task(f"{context.name}: evaluation", 1) as advance,
+        context.progress.task(f"{context.name}: evaluation", len(evaluator.tasks)) as advance,
     ):
-        means = measurements.add(0, evaluator(vlm), Budget(vlm.forward_parameters))
+        means = measurements.add(0, evaluator(vlm, advance), Budget(vlm.forward_parameters))
         log_evaluation(loggers, means, context.options["suite"], step=0)
-        advance()
 
 
 def make_evaluator(context: StageContext) -> Evaluator:

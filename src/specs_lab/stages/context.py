@@ -10,7 +10,7 @@ from typing import Any
 from specs_lab.core.progress import Progress
 from specs_lab.models.adapters.full import FullAdapter
 from specs_lab.stages.options.recipe import Paths, Recipe
-from specs_lab.stages.store import Store
+from specs_lab.stages.store import WORK, Store
 
 _NOT_READ = ("seed", "recipe", "paths", "trainer", "logger", "extra")
 """Fields of a study that play no role in a stage."""
@@ -111,6 +111,8 @@ class StageContext:
         kind: Name of the stage's kind.
         key: The stage's key.
         folder: An empty folder, which becomes the stage's artifact when the runner returns.
+        work: What an interrupted runner has left for the one that goes on, e.g. checkpoints; empty at first, no part of
+            the artifact.
         inputs: The artifact folder of each input.
         options: The options by role, and always the ``trainer``'s.
         seed: The study's seed; 0 for kinds that do not depend on it.
@@ -131,3 +133,8 @@ class StageContext:
     store: Store
     progress: Progress
     loggers: Callable[[], list[Any]]
+
+    @property
+    def work(self) -> Path:
+        """See above."""
+        return self.folder / WORK

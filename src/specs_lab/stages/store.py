@@ -29,6 +29,8 @@ from specs_lab.core.errors import Fault, raise_faults
 from specs_lab.core.progress import Progress
 
 MANIFEST = "manifest.json"
+WORK = ".work"
+"""Folder, in that of an artifact in the making, of what an interrupted run leaves for the one that goes on."""
 _POLL_SECONDS = 0.2
 
 
@@ -74,37 +76,31 @@ class Store:
             return self._build(kind, key, build, manifest), True
 
     def _build(self, kind: str, key: str, build: Callable[[Path], None], manifest: Mapping[str, Any]) -> Path:
-        draft = self.cache / "tmp" / f"{key}-{uuid.uuid4().hex}"
-        draft.mkdir(parents=True)
-        try:
-            start = time.monotonic()
-            build(draft)
-            record = {
-                **manifest,
-                "kind": kind,
-                "key": key,
-                "seconds": round(time.monotonic() - start, 3),
-                "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "files": file_hashes(draft),
-            }
-            (draft / MANIFEST).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-            folder = self.cache / kind / key
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(draft, folder)
-        finally:
-            if draft.exists():
-                shutil.rmtree(draft)
+        draft = self.cache / "tmp" / key
+        _empty(draft)
+        start = time.monotonic()
+        build(draft)
+        shutil.rmtree(draft / WORK)
+        record = {
+            **manifest,
+            "kind": kind,
+            "key": key,
+            "seconds": round(time.monotonic() - start, 3),
+            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "files": file_hashes(draft),
+        }
+        (draft / MANIFEST).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        folder = self.cache / kind / key
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(draft, folder)
         return folder
 
     def _clear_away(self, kind: str, key: str) -> None:
         """Removes leftovers of processes that died, and moves aside what lies where the artifact is to appear."""
         (self.cache / "tmp").mkdir(parents=True, exist_ok=True)
         for draft in (self.cache / "tmp").iterdir():
-            owner = draft.name.partition("-")[0]
-            if owner == key:  # its maker is dead: this process holds the lock
-                shutil.rmtree(draft)
-            else:
-                self._remove_if_unlocked(draft, owner)
+            if draft.name != key:  # TODO
+                self._remove_if_unlocked(draft, draft.name)
         folder = self.cache / kind / key
         if folder.exists():
             aside = self.cache / "broken" / f"{kind}-{key}-{uuid.uuid4().hex[:8]}"
@@ -180,6 +176,18 @@ def verify(folder: Path) -> None:
             if present.get(name) != digest
         ]
     )
+
+
+def _empty(draft: Path) -> None:
+    """Leaves in a folder, which is made if missing, only what is meant for a run that goes on."""
+    (draft / WORK).mkdir(parents=True, exist_ok=True)
+    for path in draft.iterdir():
+        if path.name == WORK:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _flaw(folder: Path, kind: str, key: str) -> str | None:

@@ -152,17 +152,8 @@ class TrainingModule(LightningModule):
         """
         optimizer: Any = self.optimizers()  # the only one
         optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {"loss": torch.zeros((), device=self.vlm.device)}
-        with self._gradients_stay_here():
-            for part in micro_batches(items, rows, self.micro_batch_tokens, shared=self.vlm.shares_prompts):
-                loss = objective(part)
-                value = loss.normalised(counts)
-                self.manual_backward(value)
-                for name, summand in {"loss": value.detach(), **loss.metrics}.items():
-                    sums[name] = sums[name] + summand if name in sums else summand
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        sum_gradients(parameters)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.optimiser.max_grad_norm)
+        sums = self._accumulate(items, rows, counts, objective)
+        norm = self._clip([p for group in optimizer.param_groups for p in group["params"]])
         lr = self.optimiser.lr * min(1.0, (self.updates + 1) / max(1, self.optimiser.warmup_steps))
         for group in optimizer.param_groups:
             group["lr"] = lr
@@ -171,7 +162,30 @@ class TrainingModule(LightningModule):
         totals = self._totals(sums, len(items))
         count = totals.pop("items")
         loss = totals.pop("loss")
-        return {"loss": loss, "grad_norm": float(norm), "lr": lr, **{n: v / count for n, v in totals.items()}}
+        return {"loss": loss, "grad_norm": norm, "lr": lr, **{n: v / count for n, v in totals.items()}}
+
+    def _accumulate(
+        self,
+        items: Sequence[T],
+        rows: Callable[[T], Sequence[Row]],
+        counts: Mapping[Unit, float],
+        objective: Callable[[Sequence[T]], Loss],
+    ) -> dict[str, Tensor]:
+        """Adds up this rank's gradients, micro-batch by micro-batch; returns its sums of the loss and the metrics."""
+        sums: dict[str, Tensor] = {"loss": torch.zeros((), device=self.vlm.device)}
+        with self._gradients_stay_here():
+            for part in micro_batches(items, rows, self.micro_batch_tokens, shared=self.vlm.shares_prompts):
+                loss = objective(part)
+                value = loss.normalised(counts)
+                self.manual_backward(value)
+                for name, summand in {"loss": value.detach(), **loss.metrics}.items():
+                    sums[name] = sums[name] + summand if name in sums else summand
+        return sums
+
+    def _clip(self, parameters: Sequence[torch.nn.Parameter]) -> float:
+        """Sums gradients over ranks and clips them; returns their norm before."""
+        sum_gradients(parameters)
+        return float(torch.nn.utils.clip_grad_norm_(parameters, self.optimiser.max_grad_norm))
 
     def _totals(self, sums: Mapping[str, Tensor], items: int) -> dict[str, float]:
         """Sums over ranks, and the number of items; a rank without items knows no metric's name but adds nothing."""

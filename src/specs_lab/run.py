@@ -9,15 +9,16 @@ import os
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from specs_lab.cli.composition import CONFIG_MODULE, CONFIG_NAME, VERSION_BASE, prepare
 from specs_lab.cli.events import EventWriter
-from specs_lab.cli.exits import EXIT_INTERRUPTED, exit_on_sigterm, exit_with
+from specs_lab.cli.exits import EXIT_INTERRUPTED, exit_with
 from specs_lab.cli.jobs import JobName, name_alone
 from specs_lab.cli.preflight import check_command_line
 from specs_lab.cli.progress_view import progress_view, sink_of
@@ -25,6 +26,7 @@ from specs_lab.cli.reports import report
 from specs_lab.cli.values import study_of
 from specs_lab.core.errors import UserError
 from specs_lab.core.progress import Progress
+from specs_lab.core.stopping import exit_on_sigterm
 from specs_lab.preflight.before import check_before_run
 from specs_lab.stages.study import JobInfo, execute
 
@@ -43,9 +45,8 @@ def _run(cfg: DictConfig) -> None:
     study = study_of(cfg)
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
-    name = JobName.from_environment() or name_alone(
-        str(settings.runtime.choices.get("coldstart")), settings.overrides.task
-    )
+    typed: Any = OmegaConf.to_container(settings.overrides.task)  # as typed: what an interpolation means stays unsaid
+    name = JobName.from_environment() or name_alone(str(settings.runtime.choices.get("coldstart")), typed)
     job = JobInfo(folder=folder, name=name.name, job=name.number, overrides=list(name.overrides), arm=name.arm)
     to_sweep = EventWriter.from_environment()
     if to_sweep is not None:

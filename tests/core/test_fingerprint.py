@@ -150,6 +150,7 @@ _HARMLESS = (
     "specs_lab.core.options",
     "specs_lab.core.progress",
     "specs_lab.core.registry",
+    "specs_lab.core.stopping",
     "specs_lab.stages.context",
     "specs_lab.stages.store",
     "specs_lab.tracking.loggers",  # watch; they change no artifact

@@ -11,7 +11,8 @@ from specs_lab.pretraining.corpus import POLLUTED_STYLES, Corpus, caption, corpu
 from specs_lab.pretraining.language import train_language
 from specs_lab.pretraining.optimisers import cosine
 from specs_lab.pretraining.options.pretrain import CorpusOptions, LanguageOptions, VisionOptions
-from specs_lab.pretraining.vision import train_vision
+from specs_lab.pretraining.snapshots import Phase
+from specs_lab.pretraining.vision import freeze_tower, train_vision
 from specs_lab.problems.base import make_problem
 from specs_lab.rewards.format import follows
 
@@ -89,12 +90,15 @@ def test_both_phases_learn():
     tokenizer = train_tokenizer(corpus_texts(OPTIONS, 0, 200))
     vlm = VLM(build(SIZES["tiny"], tokenizer, seed=0), make_processor(tokenizer))
     reports = []
-    measured = train_vision(vlm, corpus, VisionOptions(steps=40, batch_size=8), 0, lambda s, m: reports.append((s, m)))
+    options = VisionOptions(steps=40, batch_size=8)
+    measured = train_vision(vlm, corpus, options, 0, lambda s, m: reports.append((s, m)), Phase("vision", vlm))
+    freeze_tower(vlm)
     assert measured["cell_accuracy"] > 1 / 16
     tower = {n: p.clone() for n, p in vlm.core.model.visual.named_parameters()}
     losses = []
     options = LanguageOptions(steps=100, batch_size=4, micro_batch_size=4, warmup_steps=5)
-    train_language(vlm, corpus, options, 320, lambda step, metrics: losses.append(metrics["loss"]))
+    phase = Phase("language", vlm)
+    train_language(vlm, corpus, options, 320, lambda step, metrics: losses.append(metrics["loss"]), phase)
     uniform = torch.log(torch.tensor(512.0)).item()
     assert losses[-1] < 0.7 * uniform
     assert all(torch.equal(p, tower[n]) for n, p in vlm.core.model.visual.named_parameters())

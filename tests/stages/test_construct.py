@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -35,6 +36,7 @@ def _context(folder: Path, data: Any, models: tuple[str, ...] = (), stream: str 
         options=options,
         inputs={name: folder / name for name in models},
         folder=folder,
+        work=folder / uuid4().hex,  # of a stage that was never begun
         seed=7,
         stream=stream,
         name="pairs",

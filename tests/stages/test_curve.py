@@ -18,7 +18,7 @@ class Slow:
     def __init__(self, most_tokens: int) -> None:
         self.most_tokens = most_tokens
 
-    def __call__(self, vlm, report):
+    def __call__(self, vlm, report, **_):
         report(2)
         report(1)
         return []
@@ -31,7 +31,8 @@ def test_a_long_evaluation_has_a_line_of_its_own(tmp_path, monkeypatch, tokens, 
     module = TrainingModule.__new__(TrainingModule)
     module.__dict__.update(vlm=None, budget=None, _modules={}, _parameters={}, _buffers={})
     with Measurements(tmp_path, suite) as measurements:
-        curve = CurveCallback(Slow(tokens), measurements, 5, suite, Progress(events.append), "cold: evaluation")
+        context = SimpleNamespace(name="cold", progress=Progress(events.append), work=tmp_path / "work")
+        curve = CurveCallback(Slow(tokens), measurements, 5, suite, context)
         curve.on_train_start(SimpleNamespace(loggers=[]), module)
     done = [(event["event"], event["task"], event.get("done")) for event in events]
     name = "cold: evaluation at step 0"

@@ -50,6 +50,7 @@ def run(tmp_path_factory):
             },
             inputs={"model": model},
             folder=folder,
+            work=folder / ".work",
             seed=0,
             name="explore_base",
             progress=Progress([].append if events is None else events.append),

@@ -15,7 +15,7 @@ from specs_lab.problems.sources.procedural import ProceduralProblems
 from specs_lab.problems.tasks import Cell, TaskRef
 from specs_lab.rewards.terms.accuracy import AccuracyTerm
 from specs_lab.rewards.terms.weighted import WeightedReward
-from specs_lab.stages import rl
+from specs_lab.stages import resuming, rl
 from specs_lab.stages.rl import drawer
 from specs_lab.training.options.trainer import TrainerOptions
 
@@ -38,7 +38,7 @@ def drawn(toy_vlm, tmp_path, monkeypatch):
 
     monkeypatch.setattr(rl, "load_model", lambda *_, **__: toy_vlm)
     monkeypatch.setattr(rl, "save_model", lambda *_: None)
-    monkeypatch.setattr(rl, "fit", fit)
+    monkeypatch.setattr(resuming, "fit", fit)
 
     def run(seed: int = 0, stream: str = "", **options: Any):
         context = SimpleNamespace(
@@ -52,6 +52,7 @@ def drawn(toy_vlm, tmp_path, monkeypatch):
             },
             inputs={"model": tmp_path},
             folder=tmp_path,
+            work=tmp_path / ".work",
             seed=seed,
             stream=stream,
             name="final",
@@ -84,7 +85,7 @@ def test_spare_tasks_are_all_different_and_of_all_families(toy_vlm, tmp_path, mo
     modules = []
     monkeypatch.setattr(rl, "load_model", lambda *_, **__: toy_vlm)
     monkeypatch.setattr(rl, "save_model", lambda *_: None)
-    monkeypatch.setattr(rl, "fit", lambda module, *_, **__: modules.append(module))
+    monkeypatch.setattr(resuming, "fit", lambda module, *_, **__: modules.append(module))
     options = {
         "rl": GRPOOptions(steps=3, prompts_per_step=2, max_resamples=2),
         "trainer": TrainerOptions(),
@@ -95,6 +96,7 @@ def test_spare_tasks_are_all_different_and_of_all_families(toy_vlm, tmp_path, mo
         options=options,
         inputs={"model": tmp_path},
         folder=tmp_path,
+        work=tmp_path / ".work",
         seed=0,
         stream="",
         name="final",
@@ -174,7 +176,7 @@ def test_training_and_spare_tasks_come_from_the_list(toy_vlm, given, tmp_path, m
 
     monkeypatch.setattr(rl, "load_model", lambda *_, **__: toy_vlm)
     monkeypatch.setattr(rl, "save_model", lambda *_: None)
-    monkeypatch.setattr(rl, "fit", fit)
+    monkeypatch.setattr(resuming, "fit", fit)
     options = {
         "rl": GRPOOptions(steps=4, prompts_per_step=2, max_resamples=1),
         "trainer": TrainerOptions(),
@@ -184,6 +186,7 @@ def test_training_and_spare_tasks_come_from_the_list(toy_vlm, given, tmp_path, m
         options=options | {"reward": REWARD, "judge": NoJudge(), "problems": PROBLEMS},
         inputs={"model": tmp_path, "tasks": tmp_path},
         folder=tmp_path,
+        work=tmp_path / ".work",
         seed=0,
         stream="",
         name="final",

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -44,6 +45,7 @@ def run(toy_vlm, tmp_path, monkeypatch):
             },
             inputs={"model": tmp_path},
             folder=tmp_path,
+            work=tmp_path / uuid4().hex,  # of a stage that was never begun
             seed=seed,
             stream=stream,
             name="levels",

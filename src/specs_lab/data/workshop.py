@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
+from specs_lab.core.journal import Recall, make_anew
 from specs_lab.problems.tasks import ProblemSource, Task, TaskRef
 from specs_lab.rewards.grader import grade_many, terms_of
 from specs_lab.rewards.judge import Judge
@@ -70,6 +71,7 @@ class Workshop:
         sample: Asks the models that the construction reads.
         judge: Judges open answers.
         check_tasks: Called with tasks before they are used; raises if their gold answers are none.
+        recall: Keeps what was expensive to be told, for a construction that is interrupted.
         counts: How many prompts and responses got how far, by name.
         others: Tasks that the construction puts aside for something else than its pairs, such as RL.
     """
@@ -80,6 +82,7 @@ class Workshop:
     stream: str = ""
     judge: Judge | None = None
     check_tasks: Callable[[Sequence[Task]], None] = lambda _: None
+    recall: Recall = make_anew
     counts: Counter[str] = field(default_factory=Counter)
     others: list[TaskRef] = field(default_factory=list)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from specs_lab.core.journal import Recall, make_anew
 from specs_lab.evaluation.suites.base import Suite, held_out
 from specs_lab.evaluation.suites.sampled import SampledSuite
 from specs_lab.metrics.exploration import Answered
@@ -77,39 +79,49 @@ class Explorer:
         self._micro_batch_tokens = micro_batch_tokens
         self._score = score
 
-    def explore(self, vlm: VLM) -> Iterator[list[Explored]]:
+    def explore(self, vlm: VLM, recall: Recall = make_anew) -> Iterator[list[Explored]]:
         """Yields the problems in chunks; every model answers under the same random numbers.
 
         Args:
             vlm: The model.
+            recall: Where answers are kept, for an exploration that is interrupted.
         """
         size = max(1, _BATCHES * self._batch_size // self._suite.samples)
         for start in range(0, len(self.tasks), size):
-            yield self._chunk(vlm, self.tasks[start : start + size])
+            tasks = self.tasks[start : start + size]
+            yield self._graded(tasks, recall(str(start), lambda tasks=tasks: self._answers(vlm, tasks)))
 
-    def _chunk(self, vlm: VLM, tasks: Sequence[Task]) -> list[Explored]:
+    def _answers(self, vlm: VLM, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+        """For each task the texts and lengths of its responses, and the spreads of the first few of them."""
         prompts = vlm.encode_prompts([t.text for t in tasks], [t.images for t in tasks], [t.problem.id for t in tasks])
         keys = [[f"explore/{task.id}/{k}" for k in range(self._suite.samples)] for task in tasks]
         groups = generate(vlm, prompts, keys, self._sampling, batch_size=self._batch_size)
         spreads = self._spreads(vlm, prompts, groups)
-        texts = [[vlm.decode(one.token_ids) for one in group] for group in groups]
+        return [
+            {
+                "texts": [vlm.decode(one.token_ids) for one in group],
+                "lengths": [len(one.token_ids) for one in group],
+                "nucleus": nucleus,
+                "entropy": entropy,
+            }
+            for group, (nucleus, entropy) in zip(groups, spreads, strict=True)
+        ]
+
+    def _graded(self, tasks: Sequence[Task], answers: Sequence[dict[str, Any]]) -> list[Explored]:
         scores = iter(
             self._score(
-                [text for group in texts for text in group],
-                [task for task, group in zip(tasks, groups, strict=True) for _ in group],
+                [text for answer in answers for text in answer["texts"]],
+                [task for task, answer in zip(tasks, answers, strict=True) for _ in answer["texts"]],
             )
         )
         found = []
-        for task, group, said, (nucleus, entropy) in zip(tasks, groups, texts, spreads, strict=True):
-            earned = [next(scores) for _ in group]
+        for task, answer in zip(tasks, answers, strict=True):
+            earned = [next(scores) for _ in answer["texts"]]
             answered = Answered(
-                texts=said,
-                lengths=[len(one.token_ids) for one in group],
+                **answer,
                 votes=ballots(asked(task), earned),
                 correct=[score.accuracy for score in earned],
                 format=[score.format for score in earned],
-                nucleus=nucleus,
-                entropy=entropy,
             )
             found.append(Explored(task, answered, earned))
         return found

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from specs_lab.core.journal import Recall, make_anew
 from specs_lab.evaluation.suites.base import Suite
 from specs_lab.models.prompts import Prompt
 from specs_lab.models.vlm import VLM
@@ -12,7 +14,7 @@ from specs_lab.problems.tasks import ProblemSource, Task
 from specs_lab.rewards.judge import Judge
 from specs_lab.rewards.scoring import Score
 from specs_lab.rollout.inprocess import generate
-from specs_lab.rollout.sampling import Completion, Sampling
+from specs_lab.rollout.sampling import Sampling
 
 _BATCHES = 4
 """Batches of responses whose prompts are encoded together; the pictures of all of a benchmark fit into no memory."""
@@ -54,27 +56,39 @@ class Evaluator:
         """The most that one evaluation can sample."""
         return len(self.tasks) * self._sampling.max_new_tokens
 
-    def __call__(self, vlm: VLM, report: Callable[[int], None] = lambda _: None) -> list[Sample]:
+    def __call__(
+        self,
+        vlm: VLM,
+        report: Callable[[int], None] = lambda _: None,
+        *,
+        recall: Recall = make_anew,
+        name: str = "",
+    ) -> list[Sample]:
         """Samples one response to every task under common random numbers and scores it.
 
         Args:
             vlm: The model.
             report: Told how many more tasks have been answered.
+            recall: Where answers are kept, for an evaluation that is interrupted.
+            name: What they are kept by; differs between evaluations.
         """
         size = _BATCHES * self._batch_size
-        completions: list[Completion] = []
+        answers: list[tuple[str, bool]] = []
         for start in range(0, len(self.tasks), size):
-            keys = [[f"evaluate/{task.id}"] for task in self.tasks[start : start + size]]
-            prompts = self._encoded(vlm, start, start + size)
-            made = generate(vlm, prompts, keys, self._sampling, batch_size=self._batch_size)
-            completions += [completion for (completion,) in made]
+            made = recall(f"{name}/{start}", lambda start=start: self._answers(vlm, start, start + size))
+            answers += [(text, cut) for text, cut in made]
             report(len(made))
-        texts = [vlm.decode(completion.token_ids) for completion in completions]
-        scores = self._suite.score(texts, self.tasks, self._judge)
+        scores = self._suite.score([text for text, _ in answers], self.tasks, self._judge)
         return [
-            Sample(task, text, score, completion.truncated)
-            for task, text, score, completion in zip(self.tasks, texts, scores, completions, strict=True)
+            Sample(task, text, score, cut) for task, (text, cut), score in zip(self.tasks, answers, scores, strict=True)
         ]
+
+    def _answers(self, vlm: VLM, start: int, end: int) -> list[list[Any]]:
+        """[response, whether it was cut] for each of some tasks."""
+        keys = [[f"evaluate/{task.id}"] for task in self.tasks[start:end]]
+        prompts = self._encoded(vlm, start, end)
+        made = generate(vlm, prompts, keys, self._sampling, batch_size=self._batch_size)
+        return [[vlm.decode(one.token_ids), one.truncated] for (one,) in made]
 
     def _encoded(self, vlm: VLM, start: int, end: int) -> list[Prompt]:
         """The prompts of some tasks; kept as long as there is room, for the next evaluation."""

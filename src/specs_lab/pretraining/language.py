@@ -9,6 +9,7 @@ from specs_lab.models.vlm import VLM
 from specs_lab.pretraining.corpus import Corpus, Example
 from specs_lab.pretraining.optimisers import MuonAndAdamW
 from specs_lab.pretraining.options.pretrain import LanguageOptions
+from specs_lab.pretraining.snapshots import Phase
 
 
 def _encode(vlm: VLM, examples: list[Example], first: int) -> list[Row]:
@@ -24,6 +25,7 @@ def train_language(
     options: LanguageOptions,
     first_index: int,
     report: Callable[[int, dict[str, float]], None],
+    phase: Phase,
 ) -> None:
     """Trains the language model in place; the vision tower must be frozen.
 
@@ -33,6 +35,7 @@ def train_language(
         options: Settings.
         first_index: Index of the first example, so that the phases see different pictures.
         report: Called with (step, metrics) every 100 steps.
+        phase: Where it begins, and how its state is kept.
     """
     optimizer = MuonAndAdamW(
         vlm.model.named_parameters(),
@@ -43,8 +46,9 @@ def train_language(
         warmup_steps=options.warmup_steps,
     )
     vlm.model.train()
-    losses: list[float] = []
-    for step in range(options.steps):
+    parts = {"optimizer": optimizer}
+    losses: list[float] = phase.values()
+    for step in range(phase.begin(parts), options.steps):
         first = first_index + step * options.batch_size
         rows = _encode(vlm, [corpus[first + i] for i in range(options.batch_size)], first)
         rows.sort(key=lambda row: len(row.prompt.token_ids) + len(row.completion))
@@ -60,4 +64,5 @@ def train_language(
         losses.append(loss_sum)
         if step % 100 == 99:
             report(step + 1, {"loss": sum(losses[-100:]) / 100, "lr_factor": factor})
+        phase.done(step + 1, parts, losses)
     vlm.model.eval()

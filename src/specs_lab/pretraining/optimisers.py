@@ -6,7 +6,8 @@ At this size Muon reaches in minutes what AdamW does not reach in hours: it is w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -53,6 +54,15 @@ class MuonAndAdamW:
         ]
         self._peaks = (matrix_lr, other_lr)
         self._steps, self._warmup_steps = steps, warmup_steps
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of both."""
+        return {str(i): optimizer.state_dict() for i, optimizer in enumerate(self._optimizers)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what :meth:`state_dict` returned."""
+        for i, optimizer in enumerate(self._optimizers):
+            optimizer.load_state_dict(state[str(i)])
 
     def zero_grad(self) -> None:
         """Forgets all gradients."""

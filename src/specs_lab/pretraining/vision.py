@@ -19,6 +19,7 @@ from specs_lab.models.vlm import VLM
 from specs_lab.pretraining.corpus import Corpus
 from specs_lab.pretraining.optimisers import MuonAndAdamW
 from specs_lab.pretraining.options.pretrain import VisionOptions
+from specs_lab.pretraining.snapshots import Phase
 from specs_lab.problems.base import Problem
 
 _CELLS = 16
@@ -59,9 +60,14 @@ def _accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 def train_vision(
-    vlm: VLM, corpus: Corpus, options: VisionOptions, seed: int, report: Callable[[int, dict[str, float]], None]
+    vlm: VLM,
+    corpus: Corpus,
+    options: VisionOptions,
+    seed: int,
+    report: Callable[[int, dict[str, float]], None],
+    phase: Phase,
 ) -> dict[str, float]:
-    """Trains the vision tower in place, scales its output and freezes it.
+    """Trains the vision tower in place and scales its output.
 
     Args:
         vlm: The model; only its vision tower changes.
@@ -69,6 +75,7 @@ def train_vision(
         options: Settings.
         seed: Of the heads' initialisation.
         report: Called with (step, metrics) every 100 steps.
+        phase: Where it begins, and how its state is kept.
 
     Returns:
         ``cell_accuracy`` and ``position_accuracy`` over the last tenth of training.
@@ -84,8 +91,9 @@ def train_vision(
         steps=options.steps,
         warmup_steps=options.warmup_steps,
     )
-    history: list[tuple[float, float]] = []
-    for step in range(options.steps):
+    parts = {"optimizer": optimizer, "heads": heads}
+    history: list[tuple[float, float]] = phase.values()
+    for step in range(phase.begin(parts), options.steps):
         problems = [corpus.problem(step * options.batch_size + i) for i in range(options.batch_size)]
         pixels, grid = patchify(np.stack([np.asarray(p.image) for p in problems]), vlm.processor.image_processor)
         features = tower(torch.from_numpy(pixels).flatten(0, 1), grid_thw=torch.from_numpy(grid)).pooler_output
@@ -96,12 +104,17 @@ def train_vision(
         history.append((cells, positions))
         if step % 100 == 99:
             report(step + 1, {"loss": loss.item(), **_means(history[-100:])})
+        phase.done(step + 1, parts, history)
     with torch.no_grad():
         last = tower.merger.mlp[2]
         last.weight.mul_(options.output_scale)
         last.bias.mul_(options.output_scale)
-    tower.requires_grad_(False)
     return _means(history[-max(1, len(history) // 10) :])
+
+
+def freeze_tower(vlm: VLM) -> None:
+    """Ends the learning of the vision tower."""
+    vlm.model.model.visual.requires_grad_(False)
 
 
 def _means(history: list[tuple[float, float]]) -> dict[str, float]:

@@ -11,10 +11,11 @@ from lightning import Callback, LightningModule, Trainer
 
 from specs_lab.core.errors import Fault, UserError
 from specs_lab.core.fingerprint import fingerprint as fingerprint_of_code
+from specs_lab.core.journal import Journal
 from specs_lab.core.seeding import derive_seed
 from specs_lab.data.records import read_pairs
 from specs_lab.models.prompts import Row, row_tokens
-from specs_lab.models.reference import AdapterOff, sequence_logps
+from specs_lab.models.reference import AdapterOff, Reference, sequence_logps
 from specs_lab.models.reference_cache import read_reference, reference_fingerprint, write_reference
 from specs_lab.models.vlm import VLM
 from specs_lab.objectives.dpo import DPOOptions
@@ -26,11 +27,12 @@ from specs_lab.stages.context import StageContext
 from specs_lab.stages.curve import CurveCallback, Measurements
 from specs_lab.stages.describing import describe
 from specs_lab.stages.evaluate import make_evaluator
+from specs_lab.stages.resuming import Resuming
 from specs_lab.stages.steps import StepRows
-from specs_lab.stages.store import read_manifest
+from specs_lab.stages.store import WORK, read_manifest
 from specs_lab.training.base import TrainingModule
 from specs_lab.training.cold_start import DPOModule, HybridModule, Pair, SFTModule
-from specs_lab.training.fit import Items, ShuffledBatches, fit
+from specs_lab.training.fit import Items, ShuffledBatches
 
 _REFERENCE_CODE = (
     "specs_lab.models",
@@ -39,11 +41,14 @@ _REFERENCE_CODE = (
     "specs_lab.stages.coldstart",
 )
 """What cached reference log-probabilities depend on, beside the model and the data."""
+_PAIRS_AT_ONCE = 256
+"""Pairs whose reference log-probabilities are written down together, for a run that is interrupted."""
 
 
 def run(context: StageContext) -> None:
     """Trains the input model on the pairs; writes the model, the curve and the samples behind it."""
     options, trainer, suite = (context.options[role] for role in ("coldstart", "trainer", "suite"))
+    resuming = Resuming(context)
     vlm = load_model(context, "model", adapter=context.options["adapter"])
     chosen, rejected = encode_pairs(vlm, context.inputs["data"] / "pairs.parquet", options)
     module = make_module(vlm, options, trainer.micro_batch_tokens)
@@ -53,12 +58,14 @@ def run(context: StageContext) -> None:
     if isinstance(options, DPOOptions) and not options.reference_free:
         references, seconds = reference_logps(context, vlm, chosen, rejected, trainer.micro_batch_tokens)
         tokens = [row_tokens(sides) for sides in zip(chosen, rejected, strict=True)]
-        callbacks.append(ReferenceCharge(batches, tokens, seconds / len(chosen)))
+        callbacks.append(ReferenceCharge(batches, tokens, seconds / len(chosen), resuming.step))
     pairs = [Pair(c, r, *reference) for c, r, reference in zip(chosen, rejected, references, strict=True)]
-    with Measurements(context.folder, context.options["suite"]) as measurements, open_loggers(context) as loggers:
-        name = f"{context.name}: evaluation"
-        curve = CurveCallback(make_evaluator(context), measurements, options.eval_every, suite, context.progress, name)
-        fit(
+    with (
+        Measurements(context.folder, suite, work=context.work, step=resuming.step) as measurements,
+        open_loggers(context) as loggers,
+    ):
+        curve = CurveCallback(make_evaluator(context), measurements, options.eval_every, suite, context, resuming.step)
+        resuming.fit(
             module,
             Items(len(pairs), pairs.__getitem__),
             batches,
@@ -81,12 +88,13 @@ class ReferenceCharge(Callback):
         batches: Indices of each step's pairs.
         tokens: Tokens of both sides of each pair.
         seconds: Wall time of a pair's pass.
+        done: Steps that were taken, and charged, before.
     """
 
-    def __init__(self, batches: Iterable[list[int]], tokens: Sequence[int], seconds: float) -> None:
+    def __init__(self, batches: Iterable[list[int]], tokens: Sequence[int], seconds: float, done: int = 0) -> None:
         self._batches = list(batches)
         self._tokens, self._seconds = tokens, seconds
-        self._seen: set[int] = set()
+        self._seen = {index for batch in self._batches[:done] for index in batch}
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Lightning's hook: before a step."""
@@ -140,12 +148,17 @@ def reference_logps(
     fingerprint = reference_fingerprint(vlm, rows)
 
     def build(folder: Path) -> None:
-        with context.progress.task(f"{context.name}: reference log-probabilities", 1) as advance:
+        recall = Journal(folder / WORK / "log-probabilities")
+        with context.progress.task(f"{context.name}: reference log-probabilities", count) as advance:
             # Nothing has been trained yet: without an adapter the model itself is the reference, no copy is needed.
             start = AdapterOff(vlm) if vlm.has_adapter else vlm
-            logps = sequence_logps(start, rows, micro_batch_tokens)
-            advance()
-        sides = {"chosen": logps[:count].clone(), "rejected": logps[count:].clone()}
+            logps = []
+            for first in range(0, count, _PAIRS_AT_ONCE):
+                pairs = slice(first, first + _PAIRS_AT_ONCE)
+                part = [*chosen[pairs], *rejected[pairs]]  # both sides of a pair share its prompt
+                logps.append(recall(str(first), lambda part=part: _as_list(start, part, micro_batch_tokens)))
+                advance(len(part) // 2)
+        sides: dict[str, torch.Tensor] = dict(zip(("chosen", "rejected"), _joined(logps), strict=True))
         write_reference(folder / "reference.safetensors", sides, fingerprint)
 
     inputs = {name: path.name for name, path in context.inputs.items()}
@@ -157,3 +170,13 @@ def reference_logps(
     sides = read_reference(folder / "reference.safetensors", fingerprint)
     both = torch.stack([sides["chosen"], sides["rejected"]], dim=1)
     return [(float(c), float(r)) for c, r in both], float(read_manifest(folder)["seconds"])
+
+
+def _as_list(policy: VLM | Reference, rows: list[Row], micro_batch_tokens: int) -> list[float]:
+    return sequence_logps(policy, rows, micro_batch_tokens).tolist()
+
+
+def _joined(parts: list[list[float]]) -> list[torch.Tensor]:
+    """Of parts that each have the chosen sides, then the rejected ones: all chosen, and all rejected, (B,) float32."""
+    halves = [torch.tensor(part).chunk(2) for part in parts]
+    return [torch.cat(side) for side in zip(*halves, strict=True)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from specs_lab.core.errors import Fault, UserError
+from specs_lab.core.journal import Journal
 from specs_lab.data.card import write_card
 from specs_lab.data.constructions.base import KEPT, Construction, FromTasks
 from specs_lab.data.records import write_pairs
@@ -68,10 +70,13 @@ def make_workshop(context: StageContext, models: Mapping[str, VLM]) -> Workshop:
         judge=judge_of(context),
         # A batch at a time: how many will be drawn is not known.
         check_tasks=lambda tasks: require_golds(context, tasks, len(tasks)),
+        recall=Journal(context.work / "answers"),
     )
+    calls = itertools.count()  # a construction asks the same in the same order when it is started again
 
     def sample(model: str, questions: Sequence[Question], count: int, drawing: Drawing) -> list[list[str]]:
-        made, cut = answers(models[model], questions, count, drawing, batch_size)
+        name = f"{model}/{next(calls)}"
+        made, cut = shop.recall(name, lambda: answers(models[model], questions, count, drawing, batch_size))
         shop.counts[f"cut/{model}"] += cut
         return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from specs_lab.core.budget import Budget
+from specs_lab.core.journal import Journal
 from specs_lab.evaluation.runner import Evaluator
 from specs_lab.stages.common import load_model, open_loggers
 from specs_lab.stages.context import StageContext
@@ -19,7 +20,8 @@ def run(context: StageContext) -> None:
         open_loggers(context) as loggers,
         context.progress.task(f"{context.name}: evaluation", len(evaluator.tasks)) as advance,
     ):
-        means = measurements.add(0, evaluator(vlm, advance), Budget(vlm.forward_parameters))
+        samples = evaluator(vlm, advance, recall=Journal(context.work / "answers"))
+        means = measurements.add(0, samples, Budget(vlm.forward_parameters))
         log_evaluation(loggers, means, context.options["suite"], step=0)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from specs_lab.core.budget import Budget
+from specs_lab.core.journal import Journal
 from specs_lab.evaluation.exploration import Explored, Explorer
 from specs_lab.evaluation.suites.base import Suite
 from specs_lab.evaluation.suites.sampled import SampledSuite
@@ -46,7 +47,7 @@ def run(context: StageContext) -> None:
     require_golds(context, graded, len(graded))
     explored: list[Explored] = []
     with context.progress.task(f"{context.name}: problems", len(explorer.tasks)) as advance:
-        for part in explorer.explore(vlm):
+        for part in explorer.explore(vlm, Journal(context.work / "answers")):
             explored += part
             advance(len(part))
     found = _long(explored, suite)

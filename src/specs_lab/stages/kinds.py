@@ -101,6 +101,7 @@ _SAMPLING = (
     "specs_lab.evaluation.judges",
     "specs_lab.core.chat",
     "specs_lab.core.endpoint",
+    "specs_lab.core.journal",
     "specs_lab.core.quoting",
     "specs_lab.stages.common",
     "specs_lab.stages.scoring",
@@ -113,9 +114,15 @@ _STEPS = (
     "specs_lab.objectives.terms",
     "specs_lab.tracking.rows",
 )
+_RESUMING = (
+    "specs_lab.core.journal",
+    "specs_lab.stages.resuming",
+    "specs_lab.training.checkpoints",
+    "specs_lab.training.fit",
+)
 _TRAINING = (
     "specs_lab.stages.steps",
-    "specs_lab.training.fit",
+    *_RESUMING,
     "specs_lab.models.reference_cache",
     *_STEPS,
 )
@@ -253,6 +260,7 @@ _ALL = (
             "specs_lab.stages.pretrain",
             "specs_lab.pretraining",
             "specs_lab.models.embedded",
+            *_RESUMING,
             *_EVALUATION,
             *_SAMPLING,
             *_PROBLEMS,

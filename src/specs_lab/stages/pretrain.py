@@ -11,17 +11,20 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from specs_lab.core.budget import Budget
 from specs_lab.core.progress import Progress
+from specs_lab.core.stopping import stopping_when_asked
 from specs_lab.models.embedded import SIZES, build, make_processor, train_tokenizer
 from specs_lab.models.vlm import VLM
 from specs_lab.pretraining.card import as_json, evaluate_base, model_card
 from specs_lab.pretraining.corpus import Corpus, corpus_texts
 from specs_lab.pretraining.language import train_language
 from specs_lab.pretraining.options.pretrain import PretrainOptions
-from specs_lab.pretraining.vision import train_vision
+from specs_lab.pretraining.snapshots import Keep, Phase, State, keep_nothing, read_state
+from specs_lab.pretraining.vision import freeze_tower, train_vision
 from specs_lab.problems.base import FAMILIES
 from specs_lab.stages.common import MODEL
 from specs_lab.stages.context import StageContext
 from specs_lab.stages.evaluate import make_evaluator
+from specs_lab.stages.resuming import Resuming
 from specs_lab.tracking.rows import RowWriter
 
 _REPORT_EVERY = 100
@@ -33,14 +36,30 @@ def run(context: StageContext) -> None:
     options: PretrainOptions = context.options["pretrain"]
     trainer = context.options["trainer"]
     torch.set_num_threads(trainer.threads)
-    with RowWriter(context.folder / "rows.csv") as rows:
-        vlm = pretrain(options, context.progress, rows)
+    resuming = Resuming(context)
+    state = read_state(resuming.found.state) if resuming.found else None
+    with RowWriter(context.folder / "rows.csv") as rows, stopping_when_asked():
+        vlm = pretrain(options, context.progress, rows, state, resuming.keeper.after)
     save_bf16(vlm, context.folder / MODEL)
     measure(VLM.load(context.folder / MODEL), context)
 
 
-def pretrain(options: PretrainOptions, progress: Progress, rows: RowWriter) -> VLM:
-    """Builds a model and runs both phases."""
+def pretrain(
+    options: PretrainOptions,
+    progress: Progress,
+    rows: RowWriter,
+    state: State | None = None,
+    keep: Keep = keep_nothing,
+) -> VLM:
+    """Builds a model and runs both phases.
+
+    Args:
+        options: What to make.
+        progress: Where progress is reported.
+        rows: Where metrics go.
+        state: A snapshot to go on from.
+        keep: Keeps further snapshots.
+    """
     tokenizer = train_tokenizer(
         corpus_texts(options.corpus, _TOKENIZER_SEED, options.tokenizer_texts), options.vocab_size
     )
@@ -57,11 +76,16 @@ def pretrain(options: PretrainOptions, progress: Progress, rows: RowWriter) -> V
 
         return report
 
-    with progress.task("pretrain: vision", options.vision.steps) as advance:
-        train_vision(vlm, corpus, options.vision, options.base_seed, reporter("vision", advance))
-    first = options.vision.steps * options.vision.batch_size
+    steps = options.vision.steps
+    if state is None or state["phase"] == "vision":
+        phase = Phase("vision", vlm, 0, state, keep)
+        with progress.task("pretrain: vision", steps) as advance:
+            train_vision(vlm, corpus, options.vision, options.base_seed, reporter("vision", advance), phase)
+    freeze_tower(vlm)
+    phase = Phase("language", vlm, steps, state, keep)
+    first = steps * options.vision.batch_size
     with progress.task("pretrain: language", options.language.steps) as advance:
-        train_language(vlm, corpus, options.language, first, reporter("language", advance))
+        train_language(vlm, corpus, options.language, first, reporter("language", advance), phase)
     return vlm
 
 

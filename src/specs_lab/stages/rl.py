@@ -15,16 +15,18 @@ from specs_lab.rewards.terms.weighted import WeightedReward
 from specs_lab.rollout.from_reasoning import FromReasoning
 from specs_lab.stages.common import load_model, open_loggers, save_model
 from specs_lab.stages.context import StageContext
+from specs_lab.stages.resuming import Resuming
 from specs_lab.stages.scoring import judge_of, require_golds, rl_stream
 from specs_lab.stages.steps import StepRows
 from specs_lab.tracking.rows import RowWriter
-from specs_lab.training.fit import ConsecutiveBatches, Items, fit
+from specs_lab.training.fit import ConsecutiveBatches, Items
 from specs_lab.training.grpo import GRPOModule
 
 
 def run(context: StageContext) -> None:
     """Trains the input model by reinforcement learning with verifiable rewards."""
     options, trainer = context.options["rl"], context.options["trainer"]
+    resuming = Resuming(context)
     vlm = load_model(context, "model", adapter=context.options["adapter"])
     # Arms share prompts and random numbers, whatever their model, method and learning rate; the zero model's RL and the
     # final one share them only if they draw from the same cells.
@@ -63,7 +65,7 @@ def run(context: StageContext) -> None:
         reward_terms=tuple(reward.terms),
     )
     with RowWriter(context.folder / "rows.csv") as rows, open_loggers(context) as loggers:
-        fit(
+        resuming.fit(
             module,
             tasks,
             ConsecutiveBatches(batch, options.steps),

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from specs_lab.data.selections.tries import UNSOLVED, SelectOptions
 from specs_lab.data.task_lists import write_tasks
-from specs_lab.data.workshop import Drawing, Workshop
+from specs_lab.data.workshop import Drawing, Question, Workshop
 from specs_lab.models.vlm import VLM
 from specs_lab.problems.tasks import Task, TaskRef
-from specs_lab.rollout.sampling import Completion
 from specs_lab.stages.common import load_model
 from specs_lab.stages.construct import completions, make_workshop
 from specs_lab.stages.context import StageContext
@@ -40,20 +40,27 @@ def run(context: StageContext) -> None:
             tasks = [shop.problems.draw_mixed(options.mixture, stream, index) for index in indices]
             shop.check_tasks(tasks)
             questions = [shop.question(task, "select") for task in tasks]
-            tried = completions(vlm, questions, options.tries, drawing, batch_size)
-            found += [
-                _sorted(task, _right(vlm, shop, task, made), options) for task, made in zip(tasks, tried, strict=True)
-            ]
+            ask = partial(_tries, vlm, questions, options.tries, drawing, batch_size)
+            tried = shop.recall(str(start), ask)
+            found += [_sorted(task, _right(shop, task, made), options) for task, made in zip(tasks, tried, strict=True)]
             advance(len(tasks))
     write_tasks(context.folder, found)
     counts = Counter(task.bucket for task in found)
     (context.folder / "card.json").write_text(json.dumps(dict(sorted(counts.items())), indent=2) + "\n")
 
 
-def _right(vlm: VLM, shop: Workshop, task: Task, tries: Sequence[Completion]) -> list[bool]:
+def _tries(
+    vlm: VLM, questions: Sequence[Question], count: int, drawing: Drawing, batch_size: int
+) -> list[list[tuple[str, bool]]]:
+    """(response, whether it was cut) for each try at each question."""
+    made = completions(vlm, questions, count, drawing, batch_size)
+    return [[(vlm.decode(one.token_ids), one.truncated) for one in group] for group in made]
+
+
+def _right(shop: Workshop, task: Task, tries: Sequence[tuple[str, bool]]) -> list[bool]:
     """Whether each try ended by itself and is right."""
-    correct = shop.correct(task, [vlm.decode(one.token_ids) for one in tries])
-    return [right and not one.truncated for right, one in zip(correct, tries, strict=True)]
+    correct = shop.correct(task, [text for text, _ in tries])
+    return [right and not cut for right, (_, cut) in zip(correct, tries, strict=True)]
 
 
 def _sorted(task: Task, correct: Sequence[bool], options: SelectOptions) -> TaskRef:

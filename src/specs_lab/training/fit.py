@@ -134,11 +134,12 @@ def fit(
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     torch.set_num_threads(trainer.threads)
-    done = 0 if resume is None else torch.load(resume, map_location="cpu", weights_only=True)["global_step"]
+    done = 0 if resume is None else _steps_done(resume)
     loader = DataLoader(data, batch_sampler=AfterSteps(batches, done), collate_fn=list)
     steps = len(batches)  # type: ignore[arg-type] # both samplers above have a length
     module.vlm.model.train()  # Lightning leaves the mode as it finds it
     with (progress or Progress()).task(name, steps) as advance, warnings.catch_warnings():
+        advance(done)
         # Items are made in microseconds; loader processes would only cost memory.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # Which batches are left after a checkpoint is known here, not to the loader.
@@ -160,3 +161,9 @@ def fit(
             num_sanity_val_steps=0,
         ).fit(module, loader, ckpt_path=resume, weights_only=True)
     module.vlm.model.eval()
+
+
+def _steps_done(checkpoint: Path) -> int:
+    """How many steps a checkpoint is after; Lightning counts updates, of which a step may have many or none."""
+    found = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)  # tensors are not read here
+    return found["specs_lab"]["progress"]["steps"]

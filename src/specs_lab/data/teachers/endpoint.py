@@ -59,7 +59,10 @@ class EndpointTeacher(Endpoint, AskedTeacher):
         line = self.line("teacher")
 
         def one(request: tuple[Question, int], stop: Event) -> Reply:
-            return self._ask(line, *request, drawing, stop)
+            question, k = request
+            # A reply costs money: none is asked for twice.
+            name = f"teacher/{question.key}/{k}/{derive_seed(question.text)}"
+            return Reply(*shop.recall(name, lambda: list(self._ask(line, question, k, drawing, stop))))
 
         requests = [(question, k) for question in questions for k in range(count)]
         replies = at_once(one, requests, self.max_concurrent, "teacher")

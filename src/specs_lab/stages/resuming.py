@@ -1,0 +1,56 @@
+"""A training stage that goes on where an interrupted run of it stopped."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from lightning import Callback
+
+from specs_lab.core.stopping import stopping_when_asked
+from specs_lab.stages.context import StageContext
+from specs_lab.training.checkpoints import Checkpoint, CheckpointCallback, Checkpoints, Keeper
+from specs_lab.training.distributed import from_first, rank
+from specs_lab.training.fit import fit
+
+ROWS = "rows.csv"
+
+
+class Resuming:
+    """Finds where a stage's training stands; to be made before the stage writes anything into its folder.
+
+    The rows that the interrupted run had written by its last checkpoint are put back into the folder.
+
+    Args:
+        context: The stage.
+
+    Attributes:
+        found: The checkpoint to go on from, or None.
+        keeper: Writes further ones, with the rows so far.
+    """
+
+    def __init__(self, context: StageContext) -> None:
+        trainer, rows = context.options["trainer"], context.folder / ROWS
+
+        def tell(text: str) -> None:
+            context.progress.message(f"{context.name}: {text}")
+
+        checkpoints = Checkpoints(context.work / "checkpoints", trainer.checkpoints_kept, tell)
+        self.keeper = Keeper(checkpoints, trainer.checkpoint_every_s, {ROWS: rows})
+        # The first rank's work folder is the one that counts.
+        self.found: Checkpoint | None = from_first(checkpoints.newest() if rank() == 0 else None)
+        if self.found:
+            tell(f"goes on after step {self.found.step}")
+            shutil.copyfile(self.found.folder / ROWS, rows)
+
+    @property
+    def step(self) -> int:
+        """Steps that are done."""
+        return self.found.step if self.found else 0
+
+    def fit(self, *arguments: Any, callbacks: Sequence[Callback], **options: Any) -> None:
+        """As :func:`specs_lab.training.fit.fit`, from where the training stands, with checkpoints along the way."""
+        resume = self.found.state if self.found else None
+        with stopping_when_asked():
+            fit(*arguments, callbacks=[*callbacks, CheckpointCallback(self.keeper)], resume=resume, **options)

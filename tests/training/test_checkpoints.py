@@ -11,9 +11,14 @@ from specs_lab.models.adapters.full import FullAdapter
 from specs_lab.models.adapters.lora import LoraAdapter
 from specs_lab.models.prompts import Row
 from specs_lab.models.vlm import VLM
+from specs_lab.objectives.grpo import GRPOOptions
 from specs_lab.objectives.sft import SFTOptions
+from specs_lab.problems.instructions import INSTRUCTIONS
+from specs_lab.problems.tasks import Task
+from specs_lab.rewards.scoring import Score
 from specs_lab.training.cold_start import Pair, SFTModule
-from specs_lab.training.fit import AfterSteps, Items, ShuffledBatches, fit
+from specs_lab.training.fit import AfterSteps, ConsecutiveBatches, Items, ShuffledBatches, fit
+from specs_lab.training.grpo import GRPOModule
 from specs_lab.training.options.trainer import TrainerOptions
 
 STEPS = 3
@@ -99,3 +104,53 @@ def test_what_is_left_after_some_steps():
     assert list(AfterSteps(batches, 0)) == list(batches)
     assert list(AfterSteps(batches, 3)) == list(batches)[3:]
     assert len(AfterSteps(batches, 3)) == 4  # Lightning counts from the start
+
+
+class _SaveAt(Callback):
+    """Saves after a step, and stops there."""
+
+    def __init__(self, path, step):
+        self.path, self.step = path, step
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if batch_idx + 1 == self.step:
+            trainer.save_checkpoint(self.path)
+            raise SystemExit(143)
+
+
+@pytest.mark.parametrize("step", range(1, STEPS + 1))
+def test_what_is_stopped_after_any_step_goes_on_from_there(train, tmp_path, step):
+    whole, rest = _Seen(), _Seen()
+    uninterrupted = train(FullAdapter(), callbacks=[whole])
+    with pytest.raises(SystemExit):
+        train(FullAdapter(), callbacks=[_SaveAt(tmp_path / "a.ckpt", step)])
+    resumed = train(FullAdapter(), callbacks=[rest], resume=tmp_path / "a.ckpt")
+    assert rest.batches == whole.batches[step:]
+    assert torch.equal(_weights(uninterrupted), _weights(resumed))
+
+
+def test_steps_are_counted_not_updates(toy_weights, toy_problems, tmp_path):
+    """Several inner updates make one step of GRPO, or none, where all responses of a batch are as good."""
+    tasks = [Task(p.id, "id", p, INSTRUCTIONS["tags"]) for p in toy_problems]
+
+    def run(resume=None, callbacks=()):
+        vlm = VLM(copy.deepcopy(toy_weights[0]).eval(), toy_weights[1])
+        options = GRPOOptions(steps=3, inner_updates=2, group_size=4, max_new_tokens=8, lr=1e-3)
+        module = GRPOModule(vlm, options, _score, micro_batch_tokens=512, sample_batch_size=8, stream="s")
+        batches, data = ConsecutiveBatches(1, 3), Items(3, tasks.__getitem__)
+        fit(module, data, batches, trainer=TrainerOptions(), callbacks=callbacks, resume=resume)
+        return module
+
+    whole = run()
+    with pytest.raises(SystemExit):
+        run(callbacks=[_SaveAt(tmp_path / "a.ckpt", 2)])
+    resumed = run(resume=tmp_path / "a.ckpt")
+    assert torch.equal(_weights(whole), _weights(resumed))
+    assert (resumed.steps, resumed.updates, resumed.rollouts) == (whole.steps, whole.updates, whole.rollouts)
+    assert whole.updates == 4  # the middle step has none
+
+
+def _score(responses, tasks, progress):
+    """Differs between responses, but for the second of three steps."""
+    alike = progress == 1 / 3
+    return [Score(False, False, 0.0 if alike else float(len(one.text) % 3), None) for one in responses]

@@ -115,6 +115,8 @@ def _flaw(folder: Path) -> str | None:
         checksums = json.loads((folder / _CHECKSUMS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return "has no readable checksums"
+    if not isinstance(checksums, dict) or STATE not in checksums:
+        return "has no readable checksums"
     for name, digest in checksums.items():
         path = folder / name
         if not path.is_file():

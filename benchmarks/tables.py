@@ -13,6 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.scale_tables import scale_model_table, scale_predictions_table
+from benchmarks.soak_tables import faults_table, soak_table
+
 README = Path(__file__).with_name("README.md")
 HEADER = ("case", "P", "bound", "TRL ms", "ours ms", "ratio", "range", "parts", "peak MiB", "since start MiB")
 LARGE = ("tokens/s", "MFU")
@@ -299,6 +302,29 @@ def memory_row(row: Json) -> list[str]:
     return [row["shape"], case["method"], case["adapter"], ", ".join(rest), *sizes, f"{row['ratio']:.3f}"]
 
 
+def sweeps_table(results: Json) -> str:
+    """How long the same jobs take, and how often their stages are made."""
+    header = ["jobs", "seconds", "CPU seconds", "stages", "shared", "asked for", "made", "made more than once"]
+    rows = [
+        [
+            name,
+            f"{side['seconds']:.0f}",
+            f"{side['cpu_seconds']:.0f}",
+            *(str(side[what]) for what in ("stages", "shared", "used", "made")),
+            f"**{len(side['made_more_than_once'])}**",
+        ]
+        for name, side in results["sides"].items()
+    ]
+    side = next(iter(results["sides"].values()))
+    without = side["stage_seconds_unshared"] / side["stage_seconds"]
+    equal = "the same" if results["same_summary"] else "**not the same**"
+    note = f"{side['jobs']} jobs. One after the other / side by side: **{results['ratio']:.2f}** "
+    note += f"(CPU time {results['cpu_ratio']:.2f}) on {results['machine']['cores']} cores; without sharing, "
+    note += f"stages would take {without:.1f} times as long. Summaries are {equal}, to the last digit. "
+    note += f"`{results['command']}`."
+    return f"{_lines(header, rows)}\n\n{note} {_machine(results)}"
+
+
 TABLES: dict[str, Callable[[Json], str]] = {
     "vs_trl": vs_trl_table,
     "scaling": scaling_table,
@@ -310,6 +336,10 @@ TABLES: dict[str, Callable[[Json], str]] = {
     "families": families_table,
     "memory": memory_table,
     "vllm": vllm_table,
+    "soak": soak_table,
+    "faults": faults_table,
+    "scale_model": scale_model_table,
+    "scale_predictions": scale_predictions_table,
 }
 
 

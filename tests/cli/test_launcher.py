@@ -1,4 +1,5 @@
 import io
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,11 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
-from specs_lab.cli import launcher as launcher_module
 from specs_lab.cli.children import LOG_NAME, Command, Outcome
 from specs_lab.cli.composition import Composer
-from specs_lab.cli.launcher import ProcessLauncher, available_cores, print_failures
+from specs_lab.cli.launchers import processes
+from specs_lab.cli.launchers.base import SWEEP_FILE, SweepLauncher, print_failures
+from specs_lab.cli.room import Room
 
 
 class Recorder:
@@ -24,17 +26,20 @@ class Recorder:
     def __init__(self, failing: Sequence[str] = ()) -> None:
         self.commands: list[Command] = []
         self.n_jobs = 0
+        self.room = Room()
         self.failing = failing
 
-    def __call__(self, commands: Sequence[Command], n_jobs: int, watcher: object) -> list[Outcome]:
-        self.commands, self.n_jobs = list(commands), n_jobs
+    def __call__(
+        self, commands: Sequence[Command], n_jobs: int, watcher: object, room: Room, grace_s: float
+    ) -> list[Outcome]:
+        self.commands, self.n_jobs, self.room = list(commands), n_jobs, room
         for command in commands:
             command.folder.mkdir(parents=True)
             (command.folder / LOG_NAME).write_text("the log\n")
         return [Outcome(command, int(command.name in self.failing), 1.0) for command in commands]
 
 
-def _launcher(overrides: Sequence[str]) -> ProcessLauncher:
+def _launcher(overrides: Sequence[str]) -> SweepLauncher:
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     config = hydra.compose_config("config", list(overrides), RunMode.MULTIRUN, with_log_configuration=False)
@@ -43,14 +48,14 @@ def _launcher(overrides: Sequence[str]) -> ProcessLauncher:
         task_function=lambda _: None,
         config=config,
     )
-    assert isinstance(made, ProcessLauncher)
+    assert isinstance(made, SweepLauncher)
     return made
 
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     made = Recorder()
-    monkeypatch.setattr(launcher_module, "run_side_by_side", made)
+    monkeypatch.setattr(processes, "run_side_by_side", made)
     return made
 
 
@@ -77,7 +82,7 @@ def test_each_job_is_a_command_of_its_own(
 def test_cores_are_divided_among_the_jobs(
     known: Composer, recorder: Recorder, tmp_path: Path, fake_model: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher_module, "available_cores", lambda: 8)
+    monkeypatch.setattr(processes, "available_cores", lambda: 8)
     swept = _launcher([*_fixed(tmp_path / "sweep", fake_model), "seed=0,1,2", "hydra.launcher.n_jobs=2"])
     swept.launch([[*fake_model, f"seed={seed}"] for seed in range(3)], 0)
     assert recorder.n_jobs == 2
@@ -94,22 +99,80 @@ def test_threads_that_the_user_sets_are_kept(
     assert [item for item in recorder.commands[0].arguments if item.startswith("trainer.")] == ["trainer.threads=3"]
 
 
-@pytest.mark.parametrize(("trainer", "n_jobs"), [("cpu", 3), ("gpu", 1)])
-def test_as_many_jobs_as_cores_but_one_on_a_gpu(
+@pytest.mark.parametrize(
+    ("trainer", "gpus", "n_jobs"),
+    [("cpu", [], 3), ("gpu", ["0"], 1), ("gpu", ["0", "3"], 2)],
+    ids=["cores", "one GPU", "two GPUs"],
+)
+def test_as_many_jobs_as_cores_or_gpus(
     known: Composer,
     recorder: Recorder,
     tmp_path: Path,
     fake_model: list[str],
     monkeypatch: pytest.MonkeyPatch,
     trainer: str,
+    gpus: list[str],
     n_jobs: int,
 ) -> None:
-    monkeypatch.setattr(launcher_module, "available_cores", lambda: 8)
+    monkeypatch.setattr(processes, "available_cores", lambda: 8)
+    monkeypatch.setattr(processes, "visible_gpus", lambda: gpus)
     fixed = [*fake_model, f"trainer={trainer}"]
     monkeypatch.setattr("specs_lab.training.options.trainer._gpu_is_there", lambda: True)
     swept = _launcher([*_fixed(tmp_path / "sweep", fixed), "seed=0,1,2"])
     swept.launch([[*fixed, f"seed={seed}"] for seed in range(3)], 0)
     assert recorder.n_jobs == n_jobs
+
+
+def test_basic_is_one_job_at_a_time_each_a_command_of_its_own(
+    known: Composer, recorder: Recorder, tmp_path: Path, fake_model: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "available_cores", lambda: 8)
+    swept = _launcher([*_fixed(tmp_path / "sweep", fake_model), "seed=0,1", "hydra/launcher=basic"])
+    swept.launch([[*fake_model, f"seed={seed}"] for seed in range(2)], 0)
+    assert recorder.n_jobs == 1
+    assert [command.arguments[1:3] for command in recorder.commands] == [["-m", "specs_lab.run"]] * 2
+    assert not any(item.startswith("hydra/launcher") for item in recorder.commands[0].arguments)
+
+
+def test_jobs_that_want_more_gpus_than_there_are_end_the_program_with_code_2(
+    known: Composer,
+    recorder: Recorder,
+    tmp_path: Path,
+    fake_model: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(processes, "visible_gpus", lambda: ["0"])
+    monkeypatch.setattr("specs_lab.training.options.trainer._gpu_is_there", lambda: True)
+    fixed = [*fake_model, "trainer=gpu", "trainer.strategy=ddp", "trainer.devices=2"]
+    swept = _launcher([*_fixed(tmp_path / "sweep", fixed), "seed=0,1"])
+    with pytest.raises(SystemExit) as caught:
+        swept.launch([[*fixed, "seed=0"]], 0)
+    assert caught.value.code == 2
+    assert "trainer.devices" in capsys.readouterr().err
+    assert recorder.commands == []
+
+
+def test_what_a_job_needs_is_estimated_or_given(known: Composer, recorder: Recorder, tmp_path: Path) -> None:
+    needed = []
+    for given in ("null", "3"):
+        fixed = ["experiment=smoke"]
+        more = [f"hydra.sweep.dir={tmp_path / given}", f"hydra.launcher.job_memory_gb={given}"]
+        _launcher([*fixed, "seed=0,1", *more]).launch([[*fixed, "seed=0"]], 0)
+        needed.append(recorder.commands[0].needs.memory)
+    assert 500e6 < needed[0] < 3e9
+    assert needed[1] == 3e9
+
+
+def test_the_sweep_leaves_a_record_of_its_jobs(
+    known: Composer, recorder: Recorder, tmp_path: Path, fake_model: list[str]
+) -> None:
+    recorder.failing = ["dpo"]
+    swept = _launcher([*_fixed(tmp_path / "sweep", fake_model), "coldstart=sft,dpo"])
+    swept.launch([[*fake_model, f"coldstart={name}"] for name in ("sft", "dpo")], 0)
+    record = json.loads((tmp_path / "sweep" / SWEEP_FILE).read_text())
+    assert record["launcher"] == "processes"
+    assert {job["name"]: job["exit_code"] for job in record["jobs"]} == {"sft": 0, "dpo": 1}
 
 
 def test_a_failed_job_ends_the_program_with_code_1_when_its_result_is_read(
@@ -136,7 +199,3 @@ def test_failures_are_named_with_the_end_of_their_logs(tmp_path: Path) -> None:
     assert "last of job 0" not in text.getvalue()
     assert "1 of 2 jobs failed: job 1" in text.getvalue()
     print_failures(Console(file=text), [])
-
-
-def test_a_process_has_cores() -> None:
-    assert available_cores() >= 1

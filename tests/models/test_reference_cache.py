@@ -76,3 +76,10 @@ def test_all_differences_are_named_together(saved, toy_vlm, toy_rows):
     with pytest.raises(UserError) as error:
         read_reference(saved, reference_fingerprint(toy_vlm, rows))
     assert str(error.value).count("of another") == 2
+
+
+def test_the_same_reference_is_the_same_file(toy_vlm, toy_rows, tmp_path):
+    fingerprint = reference_fingerprint(toy_vlm, toy_rows)
+    for number in range(8):
+        write_reference(tmp_path / str(number), {"chosen": torch.arange(5.0)}, fingerprint)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1

@@ -47,10 +47,13 @@ def test_an_archive_is_unpacked_once_until_it_is_replaced(tmp_path: Path):
 
 
 def test_nothing_is_written_outside(tmp_path: Path, own_store: Path):
-    folder = unpacked([write_zip(tmp_path / "bad.zip", {"../../evil.png": b"x", "/evil.png": b"x"})])
-    assert all(path.is_relative_to(folder) for path in own_store.rglob("evil.png"))
-    with pytest.raises(UserError, match="cannot be unpacked"):
-        unpacked([write_tar(tmp_path / "bad.tar.gz", {"../../evil.png": b"x"})])
+    for bad in (
+        write_zip(tmp_path / "bad.zip", {"../../evil.png": b"x", "/evil.png": b"x"}),
+        write_tar(tmp_path / "bad.tar.gz", {"../../evil.png": b"x"}),
+    ):
+        with pytest.raises(UserError, match="would lie outside"):
+            unpacked([bad])
+    assert not list(own_store.rglob("evil.png"))
     assert not list(tmp_path.glob("evil.png"))
     assert not list((own_store / "pictures").glob(".unpacking-*"))
 

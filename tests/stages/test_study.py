@@ -1,8 +1,11 @@
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -10,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from specs_lab.core.errors import UserError
+from specs_lab.core.errors import Fault, UserError
 from specs_lab.core.progress import Event, Progress
 from specs_lab.stages.context import JobInfo, Study
 from specs_lab.stages.options.recipe import Paths, StageSpec
-from specs_lab.stages.store import Store, read_manifest
+from specs_lab.stages.store import MANIFEST, DamagedArtifact, Store, read_manifest
 from specs_lab.stages.study import JobResult, execute
 from specs_lab.tracking.options.logger import LoggerOptions
 from specs_lab.tracking.rows import JOB_FILE
@@ -23,7 +26,7 @@ from specs_lab.training.options.trainer import TrainerOptions
 # A study of two stages whose runners write a line to a log. With HOLD=<stage>, that stage waits for the file `go`.
 # As a script it is run from a process of its own: `fake_study.py <folder> <job folder>`.
 FAKE_STUDY = """
-import os, sys, time
+import os, signal, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 from specs_lab.core.progress import Event, Progress
@@ -47,8 +50,11 @@ KINDS = {
         name="copy", makes="model", inputs={"model": "model"}, reads=("note",), code=CODE, runner="fake_study:run",
         seeded=True,
     ),
+    "measure": StageKind(
+        name="measure", makes="results", inputs={"model": "model"}, reads=("note",), code=CODE, runner="fake_study:run",
+    ),
 }
-SEEN = []
+SEEN, CALLS = [], []
 
 
 def run(context):
@@ -58,6 +64,8 @@ def run(context):
         log.write(context.name + "\\n")
     if options.fails:
         raise ValueError("two\\nlines")
+    for call in CALLS:
+        call(context)
     before = "".join((folder / "result.txt").read_text() for folder in context.inputs.values())
     (context.folder / "result.txt").write_text("half")
     if os.environ.get("HOLD") == context.name:
@@ -78,6 +86,7 @@ def make_study(folder):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     progress = Progress(lambda event: print(event["text"], flush=True) if event["event"] == "message" else None)
     import fake_study  # not __main__, so that option classes are the same
 
@@ -174,7 +183,9 @@ def test_loggers_are_made_on_demand_for_the_job_and_the_stage(
     study.logger = LoggerOptions(kinds=["csv"])
     result = run(study, job, fake)
     key, folder = result.stages["second"].key, job.folder / "logs" / "second"
-    assert fake.SEEN[1].loggers() == [(study.logger, job, "second", "copy", key, folder)]
+    *about, tell = fake.SEEN[1].loggers()[0]
+    assert about == [study.logger, job, "second", "copy", key, folder]
+    assert callable(tell)
 
 
 def test_the_manifest_of_a_stage_says_what_it_was_made_from(study: Study, job: JobInfo, fake: ModuleType) -> None:
@@ -230,13 +241,104 @@ def test_a_wrong_recipe_runs_nothing(study: Study, job: JobInfo, fake: ModuleTyp
     assert not (tmp_path / "log.txt").exists()
 
 
-def test_nothing_is_built_on_a_damaged_input(study: Study, job: JobInfo, fake: ModuleType, tmp_path: Path) -> None:
-    first = run(study, job, fake).stages["first"].folder
-    (first / "result.txt").write_text("damaged")
+def truncate(folder: Path) -> None:
+    (folder / "result.txt").write_text("tex")
+
+
+def lose(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def forget(folder: Path) -> None:
+    (folder / MANIFEST).write_text("{")
+
+
+@pytest.mark.parametrize("damage", [truncate, lose, forget])
+def test_a_damaged_input_is_made_anew_before_it_is_used(
+    study: Study, job: JobInfo, fake: ModuleType, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    result = run(study, job, fake)
+    damage(result.stages["first"].folder)
     study.seed = 6
-    with pytest.raises(UserError, match="delete the folder"):
+    messages: list[str] = []
+    again = run(study, job, fake, messages)
+    assert ran(tmp_path) == ["first", "second", "first", "second"]
+    assert (again.stages["first"].folder / "result.txt").read_text() == "text"
+    assert (again.stages["second"].folder / "result.txt").read_text() == "texttext"
+    assert not again.stages["first"].cached
+    assert read_manifest(again.stages["second"].folder)["attempts"] == 1
+    assert (tmp_path / "cache" / "broken").is_dir() == (damage is not lose)
+    assert any("made anew" in text for text in messages) == (damage is not lose)
+    assert record(job)["status"] == "completed"
+
+
+def test_what_is_damaged_is_made_from_what_is_sound(
+    study: Study, job: JobInfo, fake: ModuleType, tmp_path: Path
+) -> None:
+    study.recipe.stages["third"] = StageSpec(kind="measure", inputs={"model": "second"})
+    result = run(study, job, fake)
+    truncate(result.stages["first"].folder)
+    truncate(result.stages["second"].folder)
+    lose(result.stages["third"].folder)
+    again = run(study, job, fake)
+    assert ran(tmp_path)[3:] == ["first", "second", "third"]
+    assert (again.stages["third"].folder / "result.txt").read_text() == "texttexttext"
+
+
+def test_results_are_read_before_they_are_reported(
+    study: Study, job: JobInfo, fake: ModuleType, tmp_path: Path
+) -> None:
+    study.recipe.stages["third"] = StageSpec(kind="measure", inputs={"model": "second"})
+    folder = run(study, job, fake).stages["third"].folder
+    truncate(folder)
+    assert [stage.cached for stage in run(study, job, fake).stages.values()] == [True, True, False]
+    assert (folder / "result.txt").read_text() == "texttexttext"
+
+
+@pytest.mark.parametrize("damage", [truncate, lose])
+def test_an_input_that_is_damaged_while_it_is_in_use_is_made_anew(
+    study: Study, job: JobInfo, fake: ModuleType, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    def damage_it(context: Any) -> None:
+        if context.name == "second" and fake.CALLS:
+            fake.CALLS.clear()
+            damage(context.inputs["model"])
+            raise DamagedArtifact(context.inputs["model"], [Fault("as", "a runner", "finds it")])
+
+    fake.CALLS.append(damage_it)
+    result = run(study, job, fake)
+    assert ran(tmp_path) == ["first", "second", "first", "second"]
+    assert (result.stages["second"].folder / "result.txt").read_text() == "texttext"
+
+
+def test_what_is_damaged_as_soon_as_it_is_made_is_an_error(
+    study: Study, job: JobInfo, fake: ModuleType, tmp_path: Path
+) -> None:
+    def damage_it(context: Any) -> None:
+        if context.name == "second":
+            truncate(context.inputs["model"])
+            raise DamagedArtifact(context.inputs["model"], [Fault("as", "a runner", "finds it")])
+
+    fake.CALLS.append(damage_it)
+    with pytest.raises(UserError, match="finds it"):
         run(study, job, fake)
-    assert ran(tmp_path) == ["first", "second"]
+    assert ran(tmp_path) == ["first", "second", "first", "second"]
+
+
+def test_a_job_file_that_cannot_be_written_is_one_clear_error(
+    study: Study, job: JobInfo, fake: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("specs_lab.stages.study.write_text", full)
+    with pytest.raises(UserError, match="All stages are done"):
+        run(study, job, fake)
+    study.extra["note"].fails = True
+    study.seed = 6
+    with pytest.raises(ValueError, match="two") as caught:  # what went wrong first is what is told
+        run(study, job, fake)
+    assert "could not be written" in caught.value.__notes__[0]
 
 
 def test_a_store_can_be_given(study: Study, job: JobInfo, fake: ModuleType, tmp_path: Path) -> None:
@@ -277,6 +379,18 @@ def test_a_killed_study_goes_on_from_its_last_finished_stage(script: Path, tmp_p
     assert (Path(done["stages"]["second"]["folder"]) / "result.txt").read_text() == "texttext"
     assert ran(tmp_path) == ["first", "second", "second"]
     assert list((tmp_path / "cache" / "tmp").iterdir()) == []
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_study_that_is_interrupted_says_so(script: Path, tmp_path: Path, number: signal.Signals) -> None:
+    with start(script, tmp_path, "job", hold="second") as process:
+        assert line(process).startswith("first: made")
+        assert line(process) == "building"
+        process.send_signal(number)
+    done = json.loads((tmp_path / "job" / JOB_FILE).read_text())
+    assert (done["status"], list(done["stages"])) == ("interrupted", ["first"])
+    assert done["error"].startswith("second: ")
 
 
 @pytest.mark.e2e

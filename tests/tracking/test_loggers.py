@@ -42,8 +42,8 @@ def test_wandb_offline_makes_one_silent_run(tmp_path, monkeypatch, capfd, failed
     monkeypatch.delenv("WANDB_SILENT")
     monkeypatch.setenv("NETRC", str(tmp_path / "no netrc"))
     codes = []
-    finish = wandb.finish
-    monkeypatch.setattr(wandb, "finish", lambda exit_code: (codes.append(exit_code), finish(exit_code=exit_code)))
+    finish = wandb.Run.finish
+    monkeypatch.setattr(wandb.Run, "finish", lambda run, exit_code: (codes.append(exit_code), finish(run, exit_code)))
     folder = tmp_path / "2026-01-31" / "10-00-00" / "0_sft"
     options = LoggerOptions(kinds=["wandb"], tags=["mine"])
     (logger,) = make_loggers(options, job(folder), "cold", "coldstart", "abc", tmp_path / "artifact")

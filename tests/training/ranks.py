@@ -1,6 +1,7 @@
 """Trains each method for two steps, as one of several ranks; run by test_distributed.py in processes of its own.
 
-Usage: python ranks.py <folder>; the number of ranks and this one's come from torchrun's environment variables.
+Usage: python ranks.py <folder> <strategy> [<checkpoint>]; the number of ranks and this one's come from torchrun's
+variables. With a checkpoint, all that is done is to go on from there.
 """
 
 import json
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from lightning import Callback
 from safetensors.torch import save_file
 
 from specs_lab.models.prompts import Row
@@ -26,11 +28,15 @@ from specs_lab.problems.tasks import Task
 from specs_lab.rewards.scoring import Score
 from specs_lab.rewards.terms.overlong import soft_overlong
 from specs_lab.training.cold_start import DPOModule, HybridModule, Pair, SFTModule
+from specs_lab.training.distributed import rank
 from specs_lab.training.fit import ConsecutiveBatches, Items, fit
 from specs_lab.training.grpo import GRPOModule
 from specs_lab.training.options.trainer import TrainerOptions
+from specs_lab.training.ranks import joined
+from specs_lab.training.sharding import whole_state
 
 RANKS = int(os.environ.get("WORLD_SIZE", "1"))
+TRAINER = TrainerOptions(strategy=sys.argv[2], devices=RANKS, timeout_s=float(os.environ.get("RANKS_TIMEOUT_S", "60")))
 STEPS = 2
 KINDS = {"sft": (SFTModule, SFTOptions), "dpo": (DPOModule, DPOOptions), "hybrid": (HybridModule, HybridOptions)}
 PROBLEMS = [make_problem(name, seed=0, index=i) for i, name in enumerate(("count", "arrow", "digits", "add", "clock"))]
@@ -59,7 +65,16 @@ def _score(responses, tasks, progress):
     return scores
 
 
-def _train(name, size, folder):
+class _SaveAfterOne(Callback):
+    def __init__(self, path):
+        self._path = path
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if batch_idx == 0:
+            trainer.save_checkpoint(self._path)
+
+
+def _train(name, size, folder, **more):
     """Two steps on batches of ``size``; with one item the second rank has nothing to do."""
     torch.manual_seed(0)
     vlm = VLM.load(
@@ -85,18 +100,28 @@ def _train(name, size, folder):
         module,
         Items(size * STEPS, lambda i: items[i % len(items)]),
         ConsecutiveBatches(size, STEPS),
-        trainer=TrainerOptions(),
-        ranks=RANKS,
+        trainer=TRAINER,
+        **more,
     )
-    if int(os.environ.get("RANK", "0")) == 0:
-        weights = {key: value.detach().clone() for key, value in vlm.named_parameters() if value.requires_grad}
+    state = whole_state(vlm.model) or vlm.model.state_dict()
+    if rank() == 0:
+        learns = {key for key, value in vlm.model.named_parameters() if value.requires_grad}
+        weights = {key: value.detach().clone() for key, value in state.items() if key in learns}
         save_file(weights, folder / f"{name}-{size}.safetensors")
         metrics = {**module.step_metrics, "tokens": module.budget.tokens, "flops": module.budget.flops}
         (folder / f"{name}-{size}.json").write_text(json.dumps(metrics))
+        (folder / f"{name}-{size}.seconds").write_text(str(module.budget.seconds))  # of steps alone
 
 
 if __name__ == "__main__":
-    out = Path(sys.argv[1])
-    for method in ("sft", "dpo", "hybrid", "grpo"):
-        for count in (5, 1):
-            _train(method, count, out)
+    with joined(TRAINER):
+        if sys.argv[3:]:
+            _train("dpo", 5, Path(sys.argv[1]), resume=Path(sys.argv[3]))
+            sys.exit()
+        for method in ("sft", "dpo", "hybrid", "grpo"):
+            for count in (5, 1):
+                _train(method, count, Path(sys.argv[1]))
+        # Again, interrupted after the first step.
+        (again := Path(sys.argv[1]) / "again").mkdir(exist_ok=True)
+        _train("dpo", 5, again, callbacks=[_SaveAfterOne(again / "one.ckpt")])
+        _train("dpo", 5, again, resume=again / "one.ckpt")

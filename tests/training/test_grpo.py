@@ -16,6 +16,7 @@ from specs_lab.rewards.scoring import Score
 from specs_lab.rewards.terms.format import FormatTerm
 from specs_lab.rewards.terms.overlong import OverlongTerm
 from specs_lab.rewards.terms.weighted import WeightedReward
+from specs_lab.rollout.engines import inprocess
 from specs_lab.rollout.sampling import Completion
 from specs_lab.training import grpo
 from specs_lab.training.fit import ConsecutiveBatches, Items, fit
@@ -201,7 +202,7 @@ class Scripted:
 
 def _scripted(monkeypatch, *groups):
     script = Scripted(*groups)
-    monkeypatch.setattr("specs_lab.training.grpo.generate", script)
+    monkeypatch.setattr("specs_lab.rollout.engines.inprocess.generate", script)
     return script
 
 
@@ -459,7 +460,7 @@ def test_reflections_are_counted_a_response(toy_vlm, tasks, monkeypatch):
 def test_prompts_are_masked_anew_in_each_update_and_nowhere_else(toy_vlm, tasks, monkeypatch):
     """Sampling and the reference see whole prompts; updates, steps and prompts have masks of their own."""
     seen, sampled = [], []
-    masked_rows, generate = grpo.masked_rows, grpo.generate
+    masked_rows, generate = grpo.masked_rows, inprocess.generate
 
     def mask(rows, share, vlm, name):
         made = masked_rows(rows, share, vlm, name)
@@ -472,7 +473,7 @@ def test_prompts_are_masked_anew_in_each_update_and_nowhere_else(toy_vlm, tasks,
         return generate(vlm, prompts, keys, sampling, batch_size=batch_size)
 
     monkeypatch.setattr(grpo, "masked_rows", mask)
-    monkeypatch.setattr(grpo, "generate", sample)
+    monkeypatch.setattr(inprocess, "generate", sample)
     module = _train(toy_vlm, tasks[:2], steps=2, inner_updates=3, prompt_masking=0.5, kl_weight=0.1)
     assert module.updates == 6
     assert {share for share, *_ in seen} == {0.5}

@@ -18,12 +18,14 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from specs_lab.cli.composition import CONFIG_NAME, Composer, CompositionError, composer
 from specs_lab.cli.explanations import composition_fault, is_choice, node_of, syntax_fault
 from specs_lab.cli.idle import idle_faults
+from specs_lab.cli.launchers.settings import launcher_faults
 from specs_lab.cli.search_path import SEARCH_PATH, search_path_faults
+from specs_lab.cli.secrecy import argument_faults
 from specs_lab.cli.values import value_faults
 from specs_lab.core.errors import Fault, raise_faults
 
@@ -40,6 +42,7 @@ def check_command_line(arguments: Sequence[str]) -> None:
         UserError: With all faults.
         SystemExit: If a flag is unknown.
     """
+    raise_faults(argument_faults(arguments))  # first of all: other faults quote what was typed
     flags = get_args_parser().parse_args(list(arguments))
     raise_faults(_flag_faults(flags))
     if flags.help or flags.hydra_help or flags.info or flags.shell_completion:
@@ -70,6 +73,9 @@ def find_faults(known: Composer, overrides: Sequence[str], *, sweep: bool, check
         sweep: Whether several values of an override mean several jobs.
         check_values: Whether to look into the values too, not only whether the configuration can be composed.
     """
+    secrets = argument_faults(overrides)
+    if secrets:
+        return secrets
     line = _Line(known, overrides, sweep)
     if not line.sweep:
         return [*line.faults, *job_faults(line.known, line.fixed, check_values=check_values)]
@@ -171,7 +177,7 @@ def job_faults(known: Composer, overrides: Sequence[str], *, check_values: bool)
         return faults
     cfg = known.compose(fine)
     idle = idle_faults(cfg, [known.parse(text) for text in fine])
-    return list(dict.fromkeys([*faults, *value_faults(cfg), *idle, *_launcher_faults(cfg)]))
+    return list(dict.fromkeys([*faults, *value_faults(cfg), *idle, *launcher_faults(cfg.hydra.launcher)]))
 
 
 def _composition_faults(known: Composer, overrides: Sequence[str]) -> tuple[list[Fault], list[str] | None]:
@@ -202,13 +208,6 @@ def _composition_faults(known: Composer, overrides: Sequence[str]) -> tuple[list
         else:
             fine.append(str(override.input_line))
     return faults, fine
-
-
-def _launcher_faults(cfg: DictConfig) -> list[Fault]:
-    n_jobs = OmegaConf.select(cfg, "hydra.launcher.n_jobs")
-    if n_jobs is None or n_jobs >= 1:
-        return []
-    return [Fault("hydra.launcher.n_jobs", f"{n_jobs} is less than 1", "give a number >= 1, or null for all cores")]
 
 
 def _in_jobs(fault: Fault, numbers: Sequence[int], jobs: Sequence[Sequence[str]]) -> Fault:

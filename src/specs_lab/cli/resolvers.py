@@ -10,6 +10,7 @@ from importlib.resources.abc import Traversable
 from omegaconf import DictConfig, OmegaConf
 
 from specs_lab.cli.search_path import CONFIG_MODULE, place_of
+from specs_lab.cli.secrecy import variable
 from specs_lab.core.cache import cache_folder
 
 _LONGEST_SLUG = 120
@@ -70,3 +71,4 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("specs_lab.cache", cache_folder, replace=True)
     OmegaConf.register_new_resolver("specs_lab.slug", slug, replace=True)
     OmegaConf.register_new_resolver("specs_lab.choices", _choices, replace=True)
+    OmegaConf.register_new_resolver("oc.env", variable, replace=True)

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from specs_lab.cli.secrecy import configured_secrets
 from specs_lab.core.errors import Fault, raise_faults
 from specs_lab.core.options import InvalidOption
 from specs_lab.stages.context import Faulty, Study
@@ -66,6 +67,7 @@ def _read_nodes(cfg: DictConfig) -> tuple[dict[str, Any], list[Fault]]:
         Fault(where, f"'{where.rsplit('.', 1)[-1]}' is no option", "remove it: configurations name no code to call")
         for where in sorted(_reserved_keys(cfg))
     ]
+    faults += configured_secrets(cfg)
     for name in map(str, cfg):
         if name == "hydra" or _RESERVED.fullmatch(name):
             continue

@@ -1,4 +1,4 @@
-"""One POST to a server that may be slow, broken or hostile: limited in time and size, no redirects, no proxies."""
+"""One request to a server that may be slow, broken or hostile: limited in time and size, no redirects, no proxies."""
 
 from __future__ import annotations
 
@@ -80,6 +80,10 @@ class _Failed(Exception):
         self.what, self.fix, self.again, self.retry_after = what, fix, again, retry_after
 
 
+class Unanswered(UserError):
+    """All attempts failed, the last of them in a way that may pass: no connection, a time-out, status 429 or 5xx."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """A line to a server.
@@ -92,6 +96,8 @@ class Line:
             addresses, and to agree on TLS, may take as long again.
         retries: More attempts after 429, 5xx, and connections that fail or time out.
         max_response_bytes: Longest response.
+        path: What is asked for, behind the base URL.
+        refused: What helps if the server refuses a request; empty for what fits chat completions.
     """
 
     url: str
@@ -100,6 +106,8 @@ class Line:
     retries: int
     max_response_bytes: int
     called: str = "judge"
+    path: str = PATH
+    refused: str = ""
 
     def post(self, body: bytes, stop: Event) -> bytes:
         """Sends a JSON body, returns the body of the answer.
@@ -110,15 +118,24 @@ class Line:
 
         Raises:
             UserError: If all attempts fail; it names the URL and the last attempt's failure, never the key.
+            Unanswered: If the last one failed in a way that may pass.
             CancelledError: If stopped before an attempt.
         """
+        return self._ask(body, stop)
+
+    def get(self, stop: Event) -> bytes:
+        """As :meth:`post`, but a request without a body."""
+        return self._ask(None, stop)
+
+    def _ask(self, body: bytes | None, stop: Event) -> bytes:
         attempt = 0
         while not stop.is_set():
             try:
                 return self._attempt(body)
             except _Failed as failure:
                 if not failure.again or attempt >= self.retries:
-                    raise self.fault(failure.what, failure.fix, attempts=attempt + 1) from failure
+                    fault = self.fault(failure.what, failure.fix, attempts=attempt + 1)
+                    raise (Unanswered(fault.faults) if failure.again else fault) from failure
                 stop.wait(wait_s(attempt, failure.retry_after))
             attempt += 1
         raise CancelledError
@@ -134,7 +151,7 @@ class Line:
         text = text.replace(key, "***") if key else text
         return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))[:_EXCERPT]
 
-    def _attempt(self, body: bytes) -> bytes:
+    def _attempt(self, body: bytes | None) -> bytes:
         key = _key(self.api_key_env)
         if self.api_key_env and not key:
             raise _Failed(f"needs a key, and the variable that {self.called}.api_key_env names holds none", "export it")
@@ -157,7 +174,7 @@ class Line:
         again = status == 429 or status >= 500
         raise _Failed(what, self._fix(status), again=again, retry_after=retry_after)
 
-    def _exchange(self, body: bytes, key: str) -> tuple[int, str | None, bytes]:
+    def _exchange(self, body: bytes | None, key: str) -> tuple[int, str | None, bytes]:
         """One request; returns status, ``Retry-After``, and the body up to one byte more than is allowed."""
         until = time.monotonic() + self.timeout_s
         parts = urlsplit(self.url)
@@ -173,10 +190,11 @@ class Line:
         try:
             connection.connect()
             connection.sock = _TimedSocket(connection.sock, until)
-            connection.request("POST", parts.path.rstrip("/") + PATH, body, headers)
+            method = "GET" if body is None else "POST"
+            connection.request(method, parts.path.rstrip("/") + self.path, body, headers)
             with connection.getresponse() as response:
-                body = response.read(self.max_response_bytes + 1)
-                return response.status, response.getheader("Retry-After"), body
+                answer = response.read(self.max_response_bytes + 1)
+                return response.status, response.getheader("Retry-After"), answer
         finally:
             connection.close()
 
@@ -186,8 +204,10 @@ class Line:
             return f"export a valid key in the variable that {at}.api_key_env names"
         if 300 <= status < 400:
             return f"redirects are not followed: give the final address as {at}.url"
+        if self.refused and status < 500 and status != 429:
+            return self.refused
         if status == 404:
-            return f"correct {at}.url (what stands before {PATH}) or {at}.model"
+            return f"correct {at}.url (what stands before {self.path}) or {at}.model"
         if status == 429:
             return f"lower {at}.max_concurrent, or raise {at}.retries"
         return "see the server's log" if status >= 500 else f"correct {at}.model, {at}.max_tokens or {at}.prompt"

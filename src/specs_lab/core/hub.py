@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from specs_lab.core.errors import Fault, UserError
+from specs_lab.core.secrets import without_secrets
 
 RepoKind = Literal["model", "dataset"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -123,5 +124,5 @@ def _explained(repo: str, revision: str) -> Generator[None]:
         what = f"revision '{revision}' is not in the local cache, and the hub cannot be reached"
         raise UserError([Fault(repo, what, local)]) from error
     except (HfHubHTTPError, *_transport_errors()) as error:
-        said = " ".join(str(error).split())[:200]
+        said = without_secrets(" ".join(str(error).split()))[:200]
         raise UserError([Fault(repo, f"the hub cannot be asked ({said})", local)]) from error

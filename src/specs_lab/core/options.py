@@ -36,6 +36,7 @@ OPTION_PACKAGES = (
     "specs_lab.models.adapters",
     "specs_lab.evaluation.suites",
     "specs_lab.evaluation.judges",
+    "specs_lab.rollout.options",
     "specs_lab.training.options",
     "specs_lab.tracking.options",
     "specs_lab.stages.options",
@@ -46,6 +47,10 @@ OPTION_PACKAGES = (
 PLUGINS = "specs_lab.plugins"
 """The group of entry points by which other packages add options, problem families and the like: each names a module
 that registers them when it is imported. Their YAML files are found by ``hydra.searchpath=[pkg://<package>.conf]``."""
+
+OPERATIONAL = {"operational": True}
+"""``metadata`` of an option's field that says where or how fast things are done and changes no result: it enters no
+stage's key."""
 
 _OPTIONS: dict[tuple[str, str], type] = {}
 

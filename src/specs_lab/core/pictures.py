@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,9 +15,13 @@ from PIL import Image, ImageOps
 T = TypeVar("T")
 MAX_PIXELS = 2**25
 """Largest picture, in pixels: 100 MB when unpacked. A few kilobytes can claim to be far more."""
+MAX_BYTES = 2**28
+"""Largest file of a picture: what the largest picture takes unpacked, twice over."""
 IMAGE_MARKER = "<image>"
 """Where in a text a picture goes, as datasets and trainers write it."""
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, ArithmeticError, LookupError, TypeError)
+"""What Pillow raises for broken files."""
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
@@ -97,7 +102,7 @@ def _opened(value: Any, folder: Path) -> Generator[Image.Image]:
                 yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadablePicture(f"has more pixels than {MAX_PIXELS}, the most") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for broken files
+    except _BROKEN as error:
         raise UnreadablePicture(f"is no readable {', '.join(_FORMATS)} file") from error
 
 
@@ -144,6 +149,8 @@ def _read_inside(text: str, folder: Path) -> bytes:
     if not path.is_file():
         raise UnreadablePicture(f"there is no file '{text}' beside the data file")
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UnreadablePicture(f"is a file of {path.stat().st_size} bytes; {MAX_BYTES} is the most")
         return path.read_bytes()
     except OSError as error:
         raise UnreadablePicture(f"the file '{text}' cannot be read ({error.strerror})") from error

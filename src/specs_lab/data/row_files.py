@@ -7,14 +7,22 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from specs_lab.core.errors import Fault, UserError
 from specs_lab.problems.rows import BrokenRow
 
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
 FAULTS_SHOWN = 20
 NOT_JSON = "not_json"
+LONGEST_LINE = 2**26
+"""Longest line of a file of JSON lines, in bytes."""
+LARGEST_LIST = 2**32
+"""Largest ``.json`` file, in bytes: it is read into memory whole."""
 _ROWS_AT_ONCE = 32
+_BYTES_AT_ONCE = 2**30
 
 
 @dataclass
@@ -107,12 +115,13 @@ def count_rows(path: Path) -> int:
     if not path.is_file():
         return 0
     if path.suffix == ".json":
+        if path.stat().st_size > LARGEST_LIST:
+            return 0
         try:
             return len(json.loads(path.read_bytes()))
         except (ValueError, RecursionError, TypeError):
             return 0
-    with path.open("rb") as file:
-        return sum(1 for line in file if line.strip())
+    return sum(1 for line in _lines(path) if line.strip())
 
 
 def _parquet_rows(
@@ -127,12 +136,22 @@ def _parquet_rows(
             names = file.schema_arrow.names
             _check_columns(path, names, needed)
             columns = None if wanted is None else [name for name in names if name in wanted]
-            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):
+            for batch in file.iter_batches(batch_size=_batch_size(file), columns=columns):
                 for row in batch.to_pylist():
                     number += 1
                     yield "row", number, row
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError([Fault(str(path), f"is no readable parquet file ({error})", "write it anew")]) from error
+
+
+def _batch_size(file: ParquetFile) -> int:
+    """So few rows at a time that they fit into memory, even if each is as large as its whole column.
+
+    A text that a column holds once, and names in every row, is written out for each row that is read.
+    """
+    groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
+    columns = [group.column(index).total_uncompressed_size for group in groups for index in range(group.num_columns)]
+    return max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // max([1, *columns])))
 
 
 def _check_columns(path: Path, names: Sequence[str], needed: Sequence[Sequence[str]]) -> None:
@@ -143,13 +162,24 @@ def _check_columns(path: Path, names: Sequence[str], needed: Sequence[Sequence[s
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, int, Mapping[str, Any] | BrokenRow]]:
-    with path.open("rb") as lines:  # as bytes, so that a line which is no UTF-8 is a fault of that line only
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield "line", number, _json_row(line)
+    for number, line in enumerate(_lines(path), start=1):
+        if line.strip():
+            yield "line", number, _json_row(line)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, as bytes, so that one which is no UTF-8 is a fault of that line only; long ones are cut."""
+    with path.open("rb") as file:
+        while line := file.readline(LONGEST_LINE + 1):
+            rest = line
+            while len(rest) > LONGEST_LINE and not rest.endswith(b"\n"):
+                rest = file.readline(LONGEST_LINE + 1)
+            yield line
 
 
 def _json_row(line: bytes) -> Mapping[str, Any] | BrokenRow:
+    if len(line) > LONGEST_LINE:
+        return BrokenRow(NOT_JSON, f"has more than {LONGEST_LINE} bytes; write larger rows as parquet")
     try:
         row = json.loads(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number with thousands of digits; too deep
@@ -158,6 +188,9 @@ def _json_row(line: bytes) -> Mapping[str, Any] | BrokenRow:
 
 
 def _json_list(path: Path) -> Iterator[tuple[str, int, Mapping[str, Any] | BrokenRow]]:
+    if path.stat().st_size > LARGEST_LIST:
+        what = f"has more than {LARGEST_LIST} bytes, and is one list, which is read whole"
+        raise UserError([Fault(str(path), what, "write it as JSON lines, or as parquet")])
     try:
         rows = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:

@@ -15,6 +15,7 @@ from specs_lab.rewards.judge import Judge
 from specs_lab.rewards.scoring import Score
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Sampling
+from specs_lab.training.distributed import dealt_back, from_all, my_share, rank, when_first_says
 
 _BATCHES = 4
 """Batches of responses whose prompts are encoded together; the pictures of all of a benchmark fit into no memory."""
@@ -66,6 +67,8 @@ class Evaluator:
     ) -> list[Sample]:
         """Samples one response to every task under common random numbers and scores it.
 
+        Ranks that work together share the tasks; the first one scores, and all are told.
+
         Args:
             vlm: The model.
             report: Told how many more tasks have been answered.
@@ -78,22 +81,24 @@ class Evaluator:
             made = recall(f"{name}/{start}", lambda start=start: self._answers(vlm, start, start + size))
             answers += [(text, cut) for text, cut in made]
             report(len(made))
-        scores = self._suite.score([text for text, _ in answers], self.tasks, self._judge)
+        texts = [text for text, _ in answers]
+        scores = when_first_says(self._suite.score(texts, self.tasks, self._judge) if rank() == 0 else [])
         return [
             Sample(task, text, score, cut) for task, (text, cut), score in zip(self.tasks, answers, scores, strict=True)
         ]
 
     def _answers(self, vlm: VLM, start: int, end: int) -> list[list[Any]]:
         """[response, whether it was cut] for each of some tasks."""
-        keys = [[f"evaluate/{task.id}"] for task in self.tasks[start:end]]
-        prompts = self._encoded(vlm, start, end)
-        made = generate(vlm, prompts, keys, self._sampling, batch_size=self._batch_size)
-        return [[vlm.decode(one.token_ids), one.truncated] for (one,) in made]
+        tasks = my_share(self.tasks[start:end])
+        keys = [[f"evaluate/{task.id}"] for task in tasks]
+        prompts = self._encoded(vlm, start, tasks)
+        with vlm.in_step():
+            made = generate(vlm, prompts, keys, self._sampling, batch_size=self._batch_size)
+        return dealt_back(from_all([[vlm.decode(one.token_ids), one.truncated] for (one,) in made]))
 
-    def _encoded(self, vlm: VLM, start: int, end: int) -> list[Prompt]:
+    def _encoded(self, vlm: VLM, start: int, tasks: Sequence[Task]) -> list[Prompt]:
         """The prompts of some tasks; kept as long as there is room, for the next evaluation."""
         if start not in self._prompts:
-            tasks = self.tasks[start:end]
             prompts = vlm.encode_prompts(
                 [t.text for t in tasks], [t.images for t in tasks], [t.problem.id for t in tasks]
             )

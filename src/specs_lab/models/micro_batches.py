@@ -64,6 +64,11 @@ def micro_batches(
     return parts
 
 
+def part_tokens(rows: Sequence[Row], *, shared: bool = True) -> int:
+    """Tokens of one part with these rows, as :func:`micro_batches` counts them."""
+    return _Part(shared).tokens_with(rows)
+
+
 def _ordered(items: Sequence[T], rows: Callable[[T], Sequence[Row]]) -> list[T]:
     groups = by_prompt([rows(item)[0] for item in items])
     groups.sort(key=lambda members: len(rows(items[members[0]])[0].prompt.token_ids))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,33 @@ def _model_type(folder: Path) -> str:
         what = "has no config.json that names the type of a model"
         raise UserError([Fault(str(folder), what, "give a complete checkpoint folder")])
     return found
+
+
+def refuse_code(folder: str | Path) -> None:
+    """Refuses a checkpoint that cannot be loaded without code which it brings, or has fetched: none is ever run.
+
+    Raises:
+        UserError: If its type is unknown to transformers, or its attention is to come from a repository.
+    """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    model_type = _model_type(Path(folder))
+    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    if model_type not in CONFIG_MAPPING:
+        what = f"is of type '{model_type}', which transformers does not know; code that it brings is not run"
+        raise UserError([Fault(str(folder), what, "use a model that transformers has a class for, or upgrade it")])
+    if kernels := sorted(_kernels(config)):
+        what = f"asks for the attention '{kernels[0]}', code of the hub, which is not run"
+        raise UserError([Fault(str(folder), what, "remove attn_implementation from its config.json")])
+
+
+def _kernels(config: Any) -> Iterator[str]:
+    """Names of repositories that a configuration, or a part of it, takes its attention from."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _kernels(value)
+        elif "attn_implementation" in key and isinstance(value, str) and "/" in value:
+            yield value
 
 
 def _missing(folder: Path) -> list[Fault]:

@@ -22,6 +22,8 @@ from specs_lab.core.errors import Fault, UserError
 from specs_lab.models.prompts import Row
 from specs_lab.models.vlm import VLM
 
+_FINGERPRINT = "fingerprint"
+
 
 @dataclass(frozen=True)
 class ReferenceFingerprint:
@@ -53,7 +55,8 @@ def reference_fingerprint(vlm: VLM, rows: Sequence[Row]) -> ReferenceFingerprint
 
 def write_reference(path: Path, logps: Mapping[str, Tensor], fingerprint: ReferenceFingerprint) -> None:
     """Writes named (B,) log-probabilities as safetensors, the fingerprint beside them."""
-    save_file(dict(logps), path, metadata=asdict(fingerprint))
+    # In one entry: safetensors writes several in an order that differs from process to process.
+    save_file(dict(logps), path, metadata={_FINGERPRINT: json.dumps(asdict(fingerprint), sort_keys=True)})
 
 
 def read_reference(path: Path, fingerprint: ReferenceFingerprint) -> dict[str, Tensor]:
@@ -63,7 +66,7 @@ def read_reference(path: Path, fingerprint: ReferenceFingerprint) -> dict[str, T
         UserError: If the file was made from something else; every difference is named.
     """
     with safe_open(path, framework="pt") as file:
-        found = file.metadata() or {}
+        found = json.loads((file.metadata() or {}).get(_FINGERPRINT, "{}"))
         logps = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     other = [name for name, value in asdict(fingerprint).items() if found.get(name) != value]
     if other:

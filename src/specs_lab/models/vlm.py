@@ -10,10 +10,10 @@ plain path: one padded row a completion, through the model's own forward pass.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from PIL import Image
@@ -27,7 +27,7 @@ from specs_lab.models.encoding import encode_prompts
 from specs_lab.models.families import family_of
 from specs_lab.models.features import FeatureCache, Features
 from specs_lab.models.packing import pack
-from specs_lab.models.processing import load_processor, save_processor
+from specs_lab.models.processing import load_processor, refuse_code, save_processor
 from specs_lab.models.prompts import Prompt, Row
 from specs_lab.models.setup import ModelSetup
 from specs_lab.objectives.logprobs import (
@@ -37,6 +37,24 @@ from specs_lab.objectives.logprobs import (
     statistics_of_logits,
     token_statistics,
 )
+
+T = TypeVar("T")
+
+
+class Shards(Protocol):
+    """Several processes that hold a model in shares; see :mod:`specs_lab.training.sharding`."""
+
+    def in_step(self) -> AbstractContextManager[None]:
+        """Passes are made inside."""
+        ...
+
+    def run(self, vlm: VLM, compute: Callable[[], T]) -> T:
+        """Computes with parts of a model, as one pass."""
+        ...
+
+    def join_pictures(self, vlm: VLM, embeddings: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+        """Runs the tower where another process has pictures; returns equal embeddings."""
+        ...
 
 
 class VLM(torch.nn.Module):
@@ -55,6 +73,7 @@ class VLM(torch.nn.Module):
         end_ids: All tokens that end a sampled completion: that one and those of the generation config.
         never_sampled: Tokens that only pictures have.
         why_plain: Why every row has a copy of its prompt of its own; None if prompts are shared.
+        shards: What makes passes of a model that several processes hold in shares; None if this one has all of it.
 
     Raises:
         ValueError: If the tower is to be frozen and is not found or has an adapter, or completions have no end token.
@@ -87,6 +106,7 @@ class VLM(torch.nn.Module):
         self.vision_frozen = self.setup.freeze_vision and self.setup.freeze_projector
         self.features = FeatureCache(feature_cache_bytes)
         self._features_made_by: tuple[int, ...] = ()
+        self.shards: Shards | None = None
         self._freeze()
 
     def _find_end_ids(self) -> list[int]:
@@ -122,6 +142,7 @@ class VLM(torch.nn.Module):
                 :func:`specs_lab.models.processing.load_processor`.
         """
         setup = setup or ModelSetup()
+        refuse_code(folder)
         local: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
         load: Any = AutoModelForImageTextToText.from_pretrained
         model, found = load(folder, dtype=setup.torch_dtype, output_loading_info=True, **local)
@@ -131,9 +152,14 @@ class VLM(torch.nn.Module):
         model.eval()
         return cls(model, load_processor(folder, setup), setup=setup, **options)
 
-    def save(self, folder: str | Path) -> None:
-        """Writes a plain Hugging Face folder; of a model with an adapter, the adapter alone."""
-        self.model.save_pretrained(folder, safe_serialization=True)
+    def save(self, folder: str | Path, state: Mapping[str, Tensor] | None = None) -> None:
+        """Writes a plain Hugging Face folder; of a model with an adapter, the adapter alone.
+
+        Args:
+            folder: Where to.
+            state: The weights, where this process does not have all of them.
+        """
+        self.model.save_pretrained(folder, safe_serialization=True, state_dict=state)
         save_processor(self.processor, folder)
 
     @property
@@ -185,6 +211,14 @@ class VLM(torch.nn.Module):
                 yield
         finally:
             self.model.train(training)
+
+    def in_step(self) -> AbstractContextManager[Any]:
+        """Where passes are made: processes that hold the model in shares leave together. Otherwise nothing."""
+        return nullcontext() if self.shards is None else self.shards.in_step()
+
+    def one_pass(self, compute: Callable[[], T]) -> T:
+        """Computes with parts of the model; tensors that gradients go through must be found in what is returned."""
+        return compute() if self.shards is None else self.shards.run(self, compute)
 
     def computing(self) -> AbstractContextManager[Any]:
         """Forward passes in the setup's type of numbers, whatever the type of the weights; nothing for float32."""
@@ -276,6 +310,8 @@ class VLM(torch.nn.Module):
         """
         token_ids = token_ids.to(self.device)
         embeddings = self.core.get_input_embeddings()(token_ids)
+        if self.shards is not None:
+            embeddings = self.shards.join_pictures(self, embeddings, prompts)
         more: dict[str, Any] = {}
         if features := self.image_features(prompts):
             places = token_ids == self.image_id
@@ -370,10 +406,15 @@ class VLM(torch.nn.Module):
         targets = torch.tensor([token for row in rows for token in row.completion], dtype=torch.long).to(self.device)
         if not self.shares_prompts:
             return statistics_of_logits(self._plain_logits(rows), targets, temperature=temperature, spread=spread)
-        states, weight = self.completion_states(rows), self.output_weight
-        if self.setup.torch_dtype != torch.float32:  # by hand: the backward pass makes logits again, without autocast
-            states, weight = states.to(self.setup.torch_dtype), weight.to(self.setup.torch_dtype)
-        return token_statistics(states, weight, targets, temperature=temperature, spread=spread)
+
+        def compute() -> tuple[Tensor, Tensor | None, Tensor | None]:
+            states, weight = self.completion_states(rows), self.output_weight
+            if self.setup.torch_dtype != torch.float32:  # by hand: the backward pass makes logits again, without autocast
+                states, weight = states.to(self.setup.torch_dtype), weight.to(self.setup.torch_dtype)
+            found = token_statistics(states, weight, targets, temperature=temperature, spread=spread)
+            return found.logprobs, found.entropy, found.nucleus
+
+        return TokenStatistics(*self.one_pass(compute))
 
     def checkpoint_activations(self) -> None:
         """Keeps one activation a layer and makes the others again in the backward pass."""

@@ -19,6 +19,9 @@ What other papers changed:
   term stays one of tokens, where TRL with ``use_bias_correction_kl`` weighs it with the response's ratio.
 - MM-Eureka (arXiv 2503.07365): groups that are nearly all right or nearly all wrong are left out.
 - REINFORCE++ with baseline (arXiv 2501.03262): advantages divided by the batch's standard deviation, k2 as KL.
+- Truncated importance sampling (Yao et al. 2025, "Your Efficient RL Framework Secretly Brings You Off-Policy RL
+  Training", a public write-up): where another engine samples, each token's loss, without the KL term, is multiplied by
+  ``min(p_old / p_engine, cap)``. ``p_old``, also in r, is the trainer's, by the weights at the start of the step.
 """
 
 from __future__ import annotations
@@ -168,12 +171,25 @@ class RolloutLogprobs:
         old: Under the policy that sampled.
         mask: True at response tokens.
         reference: Under the KL reference, or None without a KL term.
+        importance: Not log-probabilities but weights of the tokens, see :func:`importance_weights`; None: all are 1.
     """
 
     policy: Tensor
     old: Tensor
     mask: Tensor
     reference: Tensor | None = None
+    importance: Tensor | None = None
+
+
+def importance_weights(old: Tensor, engine: Tensor, cap: float) -> Tensor:
+    """Weights that correct for responses which another engine sampled: ``min(p_old / p_engine, cap)``.
+
+    Args:
+        old: (N,) float, log-probabilities of sampled tokens under the trainer's old policy.
+        engine: (N,) float, under the engine that sampled.
+        cap: The largest weight, > 0.
+    """
+    return (old - engine).exp().clamp(max=cap)
 
 
 def grpo_loss(rollout: RolloutLogprobs, advantages: Tensor, options: GRPOOptions) -> Loss:
@@ -198,6 +214,8 @@ def grpo_loss(rollout: RolloutLogprobs, advantages: Tensor, options: GRPOOptions
     advantage = advantages[:, None]
     lowest, highest = 1 - options.clip_low, 1 + options.clip_high
     per_token = -torch.minimum(ratio * advantage, ratio.clamp(lowest, highest) * advantage)
+    if rollout.importance is not None:
+        per_token = torch.where(mask, rollout.importance, torch.zeros_like(ratio)) * per_token
     clipped_high = ((ratio > highest) & (advantage > 0)).float()
     clipped_low = ((ratio < lowest) & (advantage < 0)).float()
     metrics = {

@@ -146,7 +146,7 @@ def needs(
         shapes: Shapes of models.
         prompts: How long prompts are, if that has been counted.
     """
-    models = _models(plan(study))
+    models = models_of(plan(study))
     for stage in stages:
         model = models.get(stage.name)
         shape = None if model is None else shapes.of(model)
@@ -154,7 +154,7 @@ def needs(
             yield Need(stage=stage.name, kind=stage.kind, disk=_rows_on_disk(stage), weights_on_disk=0)
             continue
         long = prompts or typical_prompts(model, shape)
-        setup = _setup(study, stage, model, memory)
+        setup = setup_of(study, stage, model, memory)
         weights = _weights_on_disk(stage, model, shape, setup)
         yield Need(
             stage=stage.name,
@@ -166,7 +166,7 @@ def needs(
         )
 
 
-def _models(planned: list[PlannedStage]) -> dict[str, Any]:
+def models_of(planned: list[PlannedStage]) -> dict[str, Any]:
     """The base model's options behind each stage that works with one."""
     found: dict[str, Any] = {}
     for stage in planned:
@@ -178,7 +178,8 @@ def _models(planned: list[PlannedStage]) -> dict[str, Any]:
     return found
 
 
-def _setup(study: Study, stage: PlannedStage, model: Any, memory: Memory | None) -> Setup:
+def setup_of(study: Study, stage: PlannedStage, model: Any, memory: Memory | None) -> Setup:
+    """How a stage holds its model."""
     trainer, trains = study.trainer, stage.kind in ("rl", "coldstart")
     chosen = stage.options.get("adapter") if trains else None
     adapter = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from specs_lab.core.errors import Fault, UserError, suggest
 from specs_lab.core.hub import snapshot
+from specs_lab.problems.places import check_tables
 
 if TYPE_CHECKING:
     from datasets import DatasetBuilder
@@ -20,7 +21,7 @@ Splits = tuple[str, dict[str, list[str]]]
 _KINDS = ("parquet", "json", "arrow", "csv")
 _SUFFIXES = {".parquet": "parquet", ".json": "json", ".jsonl": "json"}
 _SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\.\w+)")
-_AT_COMMIT = re.compile(r"hf://datasets/[^@]+@[^/]+/(.+)")
+_AT_COMMIT = re.compile(r"hf://datasets/([^@]+)@[^/]+/(.+)")
 _WORD = re.compile(r"[a-z]+")
 _SPLIT_WORDS = {
     "train": {"train", "training"},
@@ -69,12 +70,14 @@ def files_of(ref: TableRef, *, streaming: bool) -> tuple[str, list[str]]:
     """The kind of a table, and its files; unless it is streamed, those of the hub are downloaded.
 
     Raises:
-        UserError: If there is no such table, split or configuration.
+        UserError: If there is no such table, split or configuration, or a file of it lies elsewhere.
     """
     if ref.path:
         return _local_files(ref, Path(ref.path))
     if streaming and not _is_offline():
-        return _of_split(ref, *_splits_of(_hub_builder(ref)))
+        kind, files = _of_split(ref, *_splits_of(_hub_builder(ref)))
+        _names_in_repository(ref, files)
+        return kind, files
     return _downloaded(ref)
 
 
@@ -84,6 +87,7 @@ def _local_files(ref: TableRef, path: Path) -> tuple[str, list[str]]:
         if path.suffix not in _SUFFIXES:
             fix = f"give a folder, or a file that ends in {', '.join(_SUFFIXES)}"
             raise UserError([Fault(str(path), f"'{path.suffix}' is no known kind of file", fix)])
+        check_tables(ref.name, path.resolve().parent, [str(path)])  # a link that somebody names is meant
         return _SUFFIXES[path.suffix], [str(path)]
     if not path.is_dir():
         raise UserError([Fault(str(path), "there is no such folder or file", "give the path of a local copy")])
@@ -96,6 +100,7 @@ def _local_files(ref: TableRef, path: Path) -> tuple[str, list[str]]:
         if found[0] not in _KINDS and not ref.files:
             found = _beside_pictures(ref, path) or found
     kind, files = _of_split(ref, *found)
+    check_tables(ref.name, path, files)
     _check_complete(ref, files)
     return kind, files
 
@@ -151,9 +156,24 @@ def _downloaded(ref: TableRef) -> tuple[str, list[str]]:
     if _is_offline():
         return _local_files(ref, snapshot(ref.repo, ref.revision, "dataset", [*_DATA, *ref.files]))
     kind, files = _of_split(ref, *_splits_of(_hub_builder(ref)))
-    names = [found[1] if (found := _AT_COMMIT.fullmatch(file)) else file for file in files]
+    names = _names_in_repository(ref, files)
     folder = snapshot(ref.repo, ref.revision, "dataset", ["README.md", *names])
-    return kind, [str(folder / name) for name in names]
+    found = [str(folder / name) for name in names]
+    check_tables(ref.name, folder, found)
+    return kind, found
+
+
+def _names_in_repository(ref: TableRef, files: list[str]) -> list[str]:
+    """The names of files of the hub within their repository.
+
+    Raises:
+        UserError: If one is elsewhere: a dataset's card can name any file and any address.
+    """
+    found = [_AT_COMMIT.fullmatch(file) for file in files]
+    names = [one[2] for one in found if one is not None and one[1] == ref.repo and ".." not in one[2].split("/")]
+    if len(names) < len(files):
+        raise UserError([Fault(ref.name, "its card names files that are not in it", "name the files of the split")])
+    return names
 
 
 def _splits_of(builder: DatasetBuilder) -> Splits:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from specs_lab.core.errors import Fault, UserError
 from specs_lab.core.hub import snapshot
+from specs_lab.core.secrets import without_secrets
 from specs_lab.problems.archives import unpacked
 from specs_lab.problems.identity import content_hash
 from specs_lab.problems.layout import TableRef, files_of
@@ -192,13 +193,13 @@ def _explained(ref: TableRef) -> Iterator[None]:
     try:
         yield
     except (DatasetGenerationError, pyarrow.ArrowException) as error:
-        cause = " ".join(str(error.__cause__ or error).split())[:300]
+        cause = without_secrets(" ".join(str(error.__cause__ or error).split()))[:300]
         fix = "download it anew, or repair the file"
         raise UserError([Fault(ref.name, f"split '{ref.split}' cannot be read ({cause})", fix)]) from error
     except ConnectionError as error:
         fix = "download it where there is a network (`hf download --repo-type dataset`), or name a local copy by `path`"
         raise UserError([Fault(ref.name, "is not here, and the hub cannot be reached", fix)]) from error
-    except (DatasetsError, FileNotFoundError, ValueError) as error:
-        said = " ".join(str(error).split())[:300]
+    except (DatasetsError, FileNotFoundError, ValueError, RuntimeError) as error:  # the last for scripts
+        said = without_secrets(" ".join(str(error).split()))[:300]
         fix = "choose one that there is, or name the files of the split"
         raise UserError([Fault(ref.name, f"cannot be opened ({said})", fix)]) from error

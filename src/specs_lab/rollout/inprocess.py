@@ -6,13 +6,18 @@ finished rows are dropped. Models whose prompts cannot be shared go through :mod
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
+from specs_lab.core.errors import Fault, UserError
 from specs_lab.models.attention import DecodePlan, PrefillPlan
+from specs_lab.models.memory import in_parts
 from specs_lab.models.prompts import Prompt
 from specs_lab.models.vlm import VLM
 from specs_lab.rollout.plain import generate_plain
@@ -22,6 +27,9 @@ _COMPACT_BELOW = 0.75
 """Finished rows are dropped once fewer than this share of rows is alive; dropping them copies the rows' caches."""
 _PREFILL_TOKENS = 1 << 14
 """Tokens of prompts in one forward pass."""
+_LOG = logging.getLogger(__name__)
+_ROOM: WeakKeyDictionary[VLM, int] = WeakKeyDictionary()
+"""How many responses at once of a model there is memory for, once it has run out."""
 
 
 def generate(
@@ -34,19 +42,60 @@ def generate(
         prompts: P prompts.
         keys: For each prompt, one name per response wanted; it fixes the response's random numbers.
         sampling: How to draw.
-        batch_size: How many responses to decode side by side; changes no result beyond rounding.
+        batch_size: How many responses to decode side by side; changes no result beyond rounding. Where memory does not
+            do for so many it is halved, for this model from then on.
 
     Returns:
         For each prompt its responses, in the order of its keys.
+
+    Raises:
+        UserError: If memory does not do for a single response.
     """
     results: list[list[Completion]] = [[] for _ in prompts]
     one_batch = _generate_batch if vlm.shares_prompts else generate_plain
-    with vlm.inference(), torch.inference_mode():  # the latter is a tenth faster: no view is tracked
-        for batch in _batches(prompts, keys, batch_size):
-            made = iter(one_batch(vlm, [prompts[i] for i, _ in batch], [names for _, names in batch], sampling))
-            for i, names in batch:
-                results[i] += [next(made) for _ in names]
+    # Inference mode is a tenth faster, as no view is tracked; what shares are gathered into is used in training too.
+    with vlm.inference(), torch.inference_mode() if vlm.shards is None else torch.no_grad():
+        for batch in _batches(prompts, keys, room(vlm, batch_size)):
+            wanted = [(i, name) for i, names in batch for name in names]
+            for (i, _), one in zip(wanted, _within_memory(vlm, prompts, wanted, one_batch, sampling), strict=True):
+                results[i].append(one)
     return results
+
+
+def room(vlm: VLM, batch_size: int) -> int:
+    """How many responses are decoded side by side: ``batch_size``, or less if memory has not done for so many."""
+    return min(batch_size, _ROOM.get(vlm, batch_size))
+
+
+def _within_memory(
+    vlm: VLM,
+    prompts: Sequence[Prompt],
+    wanted: Sequence[tuple[int, str]],
+    one_batch: Callable[[VLM, Sequence[Prompt], Sequence[Sequence[str]], Sampling], list[Completion]],
+    sampling: Sampling,
+) -> list[Completion]:
+    """One response for each (index of its prompt, name), at once or in as many parts as memory asks for."""
+
+    def make(part: Sequence[tuple[int, str]]) -> list[Completion]:
+        groups = [(i, [name for _, name in group]) for i, group in groupby(part, key=lambda one: one[0])]
+        return one_batch(vlm, [prompts[i] for i, _ in groups], [names for _, names in groups], sampling)
+
+    made: list[Completion] = []
+    try:
+        for part, completions in in_parts(vlm, wanted, make):
+            made += completions
+            if len(part) < room(vlm, len(wanted)):
+                _ROOM[vlm] = len(part)
+                _LOG.warning("memory ran out: %d responses at once from here on, not %d", len(part), len(wanted))
+    except MemoryError as error:
+        longest = max((prompts[i] for i, _ in wanted), key=lambda prompt: len(prompt.token_ids))
+        what = (
+            f"memory does not do for sampling up to {sampling.max_new_tokens} tokens after {len(longest.token_ids)} of "
+            f"a prompt ({longest.key}): {error}"
+        )
+        fix = "lower trainer.sample_batch_size, max_new_tokens or model.max_pixels"
+        raise UserError([Fault("sampling", what, fix)]) from None
+    return made
 
 
 def _batches(
@@ -93,9 +142,13 @@ def _prefill_part(vlm: VLM, prompts: Sequence[Prompt]) -> tuple[PrefillPlan, Ten
     plan = PrefillPlan([len(prompt.token_ids) for prompt in prompts])
     token_ids = torch.cat([prompt.token_ids for prompt in prompts])[None]
     position_ids = torch.cat([prompt.position_ids for prompt in prompts], dim=1)[:, None]
-    states = vlm.text_hidden_states(token_ids, position_ids, plan, prompts)
     ends = torch.tensor(plan.lengths).cumsum(0) - 1
-    return plan, vlm.logits(states[0, ends.to(states.device)])
+
+    def logits() -> Tensor:
+        states = vlm.text_hidden_states(token_ids, position_ids, plan, prompts)
+        return vlm.logits(states[0, ends.to(states.device)])
+
+    return plan, vlm.one_pass(logits)
 
 
 @dataclass
@@ -155,7 +208,9 @@ def _generate_batch(
 
 def _advance(vlm: VLM, rows: _Rows, tokens: Tensor) -> Tensor:
     """Feeds one token a row; returns the next logits, (R, V)."""
-    states = vlm.text_hidden_states(tokens[:, None], rows.positions[..., None], rows.plan)
+    logits = vlm.one_pass(
+        lambda: vlm.logits(vlm.text_hidden_states(tokens[:, None], rows.positions[..., None], rows.plan)[:, 0])
+    )
     rows.plan.steps += 1
     rows.positions = rows.positions + 1
-    return vlm.logits(states[:, 0])
+    return logits

@@ -77,6 +77,7 @@ def generate_plain(
         vlm.core.generate(
             **{name: value.to(vlm.device) for name, value in inputs.items()},
             logits_processor=LogitsProcessorList([chooser]),
+            synced_gpus=False,  # processes that hold the model in shares go in step by themselves
         )
     return chooser.transcript.completions(vlm.end_ids)
 

@@ -80,7 +80,9 @@ def pick(weights: Tensor, uniform: Tensor) -> Tensor:
     # Below the total, whatever rounding does: what reaches it lies behind the last index that has any weight.
     target = torch.minimum(uniform[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
     # right=True: the first index whose cumulative weight exceeds the target, hence never one of weight zero
-    return torch.searchsorted(cumulative, target, right=True)[:, 0]
+    picked = torch.searchsorted(cumulative, target, right=True)[:, 0]
+    # Weights that are no numbers, as of a broken model, would lead past the end; its log-probabilities show what it is.
+    return picked.clamp_(max=weights.shape[-1] - 1)
 
 
 def nucleus(weights: Tensor, top_p: float) -> Tensor:

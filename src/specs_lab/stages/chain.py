@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from specs_lab.core.errors import Fault, UserError
+from specs_lab.core.errors import Fault
 from specs_lab.models.adapters.base import Adapter
 from specs_lab.models.holding import Holding, set_types
 from specs_lab.models.setup import ModelSetup
 from specs_lab.models.vlm import VLM
-from specs_lab.stages.store import verify
+from specs_lab.stages.store import DamagedArtifact, verify
 
 MODEL = "model"
 """Name of the folder, inside an artifact, that holds a whole model."""
@@ -67,7 +67,8 @@ def chain(artifact: Path, store_root: Path) -> tuple[Path, list[Link]]:
         if not base.is_dir():
             name = f"{record['kind']}/{record['key']}"
             what = f"the model that this adapter was trained on, {name}, is not in {store_root}"
-            raise UserError([Fault(str(artifact / BASE), what, "run the study that makes it again")])
+            fault = Fault(str(artifact / BASE), what, "run the study that makes it again")
+            raise DamagedArtifact(base, [fault])
         artifact = base
     if links:
         verify(artifact)

@@ -22,11 +22,12 @@ from specs_lab.objectives.dpo import DPOOptions
 from specs_lab.objectives.hybrid import HybridOptions
 from specs_lab.objectives.optimisation import ColdStartOptions
 from specs_lab.objectives.sft import SFTOptions
-from specs_lab.stages.common import load_model, open_loggers, save_model
+from specs_lab.stages.common import load_model, open_loggers, placed, save_model
 from specs_lab.stages.context import StageContext
 from specs_lab.stages.curve import CurveCallback, Measurements
 from specs_lab.stages.describing import describe
 from specs_lab.stages.evaluate import make_evaluator
+from specs_lab.stages.guarding import guard_of
 from specs_lab.stages.resuming import Resuming
 from specs_lab.stages.steps import StepRows
 from specs_lab.stages.store import WORK, read_manifest
@@ -52,6 +53,7 @@ def run(context: StageContext) -> None:
     vlm = load_model(context, "model", adapter=context.options["adapter"])
     chosen, rejected = encode_pairs(vlm, context.inputs["data"] / "pairs.parquet", options)
     module = make_module(vlm, options, trainer.micro_batch_tokens)
+    module.guard = guard_of(context)
     batches = ShuffledBatches(len(chosen), options.batch_size, options.steps, context.seed)
     references: list[tuple[float, float]] = [(float("nan"), float("nan"))] * len(chosen)
     callbacks: list[Callback] = []
@@ -149,7 +151,10 @@ def reference_logps(
 
     def build(folder: Path) -> None:
         recall = Journal(folder / WORK / "log-probabilities")
-        with context.progress.task(f"{context.name}: reference log-probabilities", count) as advance:
+        with (
+            placed(vlm, context.options["trainer"]),
+            context.progress.task(f"{context.name}: reference log-probabilities", count) as advance,
+        ):
             # Nothing has been trained yet: without an adapter the model itself is the reference, no copy is needed.
             start = AdapterOff(vlm) if vlm.has_adapter else vlm
             logps = []
@@ -166,7 +171,7 @@ def reference_logps(
     # The reference is the input model as it is held here, perhaps in four bits.
     held = describe(context.options["adapter"].holding(vlm.setup))
     key = f"{derive_seed('reference', code, *sorted(inputs.items()), *sorted(held.items())):020x}"
-    folder, _ = context.store.make("reference", key, build, {"inputs": inputs})
+    folder, _ = context.store.make("reference", key, build, {"inputs": inputs}, check=True)
     sides = read_reference(folder / "reference.safetensors", fingerprint)
     both = torch.stack([sides["chosen"], sides["rejected"]], dim=1)
     return [(float(c), float(r)) for c, r in both], float(read_manifest(folder)["seconds"])

@@ -14,7 +14,9 @@ from specs_lab.models.vlm import VLM
 from specs_lab.stages.chain import ADAPTER, MODEL, merged_vlm, write_link
 from specs_lab.stages.context import StageContext
 from specs_lab.tracking.loggers import finish_loggers
+from specs_lab.training.distributed import rank, world_size
 from specs_lab.training.options.trainer import TrainerOptions
+from specs_lab.training.sharding import whole_state
 
 
 def load_model(context: StageContext, name: str, *, adapter: Adapter | None = None) -> VLM:
@@ -45,8 +47,24 @@ def load_model(context: StageContext, name: str, *, adapter: Adapter | None = No
         context.progress.message(f"{context.name}: prompts are not shared, training is slower: {vlm.why_plain}")
     if trainer.gradient_checkpointing:
         vlm.checkpoint_activations()
+    shared_out = adapter is not None and trainer.strategy == "fsdp2" and world_size() > 1
+    return vlm if shared_out else vlm.to(_device(trainer))  # else layer by layer, when it is shared out
+
+
+def _device(trainer: TrainerOptions) -> torch.device:
     use_gpu = trainer.accelerator == "gpu" or (trainer.accelerator == "auto" and torch.cuda.is_available())
-    return vlm.to("cuda") if use_gpu else vlm
+    return torch.device("cuda" if use_gpu else "cpu")
+
+
+@contextmanager
+def placed(vlm: VLM, trainer: TrainerOptions) -> Iterator[None]:
+    """The model where the trainer's passes are made, if it is not there yet, for as long as the context lasts."""
+    before = vlm.device
+    vlm.to(_device(trainer))
+    try:
+        yield
+    finally:
+        vlm.to(before)
 
 
 def _idle_parts(vlm: VLM) -> list[str]:
@@ -63,14 +81,20 @@ def _idle_parts(vlm: VLM) -> list[str]:
 
 
 def save_model(vlm: VLM, context: StageContext) -> None:
-    """Writes a stage's model, or its adapter and what that is on, and hands on how the model is set up."""
+    """Writes a stage's model, or its adapter and what that is on, and hands on how the model is set up.
+
+    All ranks call it, and the first one writes.
+    """
+    state = None if vlm.has_adapter else whole_state(vlm.model)  # an adapter is whole on every rank
+    if rank():
+        return
     if vlm.has_adapter:
         from specs_lab.models.adapting import write_adapter  # imports PEFT
 
         write_adapter(vlm, context.folder / ADAPTER)
         write_link(context.folder, context.inputs["model"], context.options["adapter"].holding(vlm.setup))
     else:
-        vlm.save(context.folder / MODEL)
+        vlm.save(context.folder / MODEL, state)
     vlm.setup.write(context.folder)
 
 

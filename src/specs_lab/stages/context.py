@@ -9,6 +9,7 @@ from typing import Any
 
 from specs_lab.core.progress import Progress
 from specs_lab.models.adapters.full import FullAdapter
+from specs_lab.rollout.options.inprocess import InProcessRollout
 from specs_lab.stages.options.recipe import Paths, Recipe
 from specs_lab.stages.store import WORK, Store
 
@@ -28,6 +29,7 @@ class Study:
         data: Options of the pairs.
         rl: Options of the final RL.
         zero: Options of the RL that makes the zero model.
+        rollout: Who samples the responses of RL.
         reward: What RL rewards.
         judge: Who judges open answers.
         model: The base model.
@@ -50,6 +52,7 @@ class Study:
     data: Any = None
     rl: Any = None
     zero: Any = None
+    rollout: Any = field(default_factory=InProcessRollout)
     reward: Any = None
     judge: Any = None
     model: Any = None
@@ -120,6 +123,7 @@ class StageContext:
         store: The store, for intermediate results that other stages can use too.
         progress: Where progress is reported.
         loggers: Makes the Lightning loggers of this stage.
+        logs: Folder, in the job's, for what users look into when the stage has failed; to be made when needed.
     """
 
     name: str
@@ -133,6 +137,7 @@ class StageContext:
     store: Store
     progress: Progress
     loggers: Callable[[], list[Any]]
+    logs: Path | None = None
 
     @property
     def work(self) -> Path:

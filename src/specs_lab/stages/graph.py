@@ -139,10 +139,12 @@ def _code_of(options: Mapping[str, Any]) -> list[str]:
 def _key_options(option: Any) -> dict[str, Any]:
     """What of an options object enters a key: all of it, but files by their content, not by where they lie.
 
+    Fields that are marked as operational (:data:`specs_lab.core.options.OPERATIONAL`) are left out.
+
     An object names them by an attribute ``folder`` (a checkpoint) or ``file``, unless a method ``identity`` says what
     they hold, e.g. which commit of a repository.
     """
-    described = describe(option)
+    described = describe(option, operational=False)
     named = option.identity() if hasattr(option, "identity") else None
     if named is not None:
         return {**described, "identity": dict(named)}

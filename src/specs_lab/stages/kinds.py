@@ -79,6 +79,7 @@ _MODEL = (
     "specs_lab.models.features",
     "specs_lab.models.holding",
     "specs_lab.models.image_only",
+    "specs_lab.models.memory",
     "specs_lab.models.micro_batches",
     "specs_lab.models.packing",
     "specs_lab.models.pixel_budget",
@@ -96,7 +97,10 @@ _MODEL = (
 )
 _PROBLEMS = ("specs_lab.problems", "specs_lab.core.seeding")
 _SAMPLING = (
-    "specs_lab.rollout",
+    "specs_lab.rollout.from_reasoning",
+    "specs_lab.rollout.inprocess",
+    "specs_lab.rollout.plain",
+    "specs_lab.rollout.sampling",
     "specs_lab.rewards",
     "specs_lab.evaluation.judges",
     "specs_lab.core.chat",
@@ -105,9 +109,12 @@ _SAMPLING = (
     "specs_lab.core.quoting",
     "specs_lab.stages.common",
     "specs_lab.stages.scoring",
+    "specs_lab.training.distributed",
+    "specs_lab.training.sharding",
 )
 _STEPS = (
     "specs_lab.training.base",
+    "specs_lab.training.guards",
     "specs_lab.training.optimizers",
     "specs_lab.training.distributed",
     "specs_lab.objectives.optimisation",
@@ -119,8 +126,10 @@ _RESUMING = (
     "specs_lab.stages.resuming",
     "specs_lab.training.checkpoints",
     "specs_lab.training.fit",
+    "specs_lab.training.ranks",
 )
 _TRAINING = (
+    "specs_lab.stages.guarding",
     "specs_lab.stages.steps",
     *_RESUMING,
     "specs_lab.models.reference_cache",
@@ -146,6 +155,8 @@ _RL = (
     "specs_lab.objectives.grpo",
     "specs_lab.objectives.advantages",
     "specs_lab.objectives.kl",
+    "specs_lab.rollout.engines",
+    "specs_lab.rollout.options",
 )
 
 _CONSTRUCTION = (
@@ -169,7 +180,7 @@ _ALL = (
         makes="model",
         inputs={"model": "model", "tasks": "tasks or pairs"},
         optional=frozenset({"tasks"}),
-        reads=("rl", "adapter", "reward", "judge", "problems"),
+        reads=("rl", "rollout", "adapter", "reward", "judge", "problems"),
         code=(*_RL, *_TRAINING, *_SAMPLING, *_PROBLEMS, *_MODEL),
         runner="specs_lab.stages.rl:run",
         seeded=True,

@@ -82,7 +82,8 @@ def _frozen_tower(options: Mapping[str, Any], sources: Mapping[str, Mapping[str,
 
 def unfit_for_rl(options: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
     """Faults of RL."""
-    return [*_unknown_buckets(options, sources), *_frozen_tower(options, sources)]
+    engine = options["rollout"].misfits(options) if "rollout" in options else []
+    return [*_unknown_buckets(options, sources), *_frozen_tower(options, sources), *engine]
 
 
 def unfit_for_cold_start(options: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> list[Fault]:

@@ -11,7 +11,6 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from specs_lab.core.budget import Budget
 from specs_lab.core.progress import Progress
-from specs_lab.core.stopping import stopping_when_asked
 from specs_lab.models.embedded import SIZES, build, make_processor, train_tokenizer
 from specs_lab.models.vlm import VLM
 from specs_lab.pretraining.card import as_json, evaluate_base, model_card
@@ -38,7 +37,7 @@ def run(context: StageContext) -> None:
     torch.set_num_threads(trainer.threads)
     resuming = Resuming(context)
     state = read_state(resuming.found.state) if resuming.found else None
-    with RowWriter(context.folder / "rows.csv") as rows, stopping_when_asked():
+    with RowWriter(context.folder / "rows.csv") as rows, resuming.stopping():
         vlm = pretrain(options, context.progress, rows, state, resuming.keeper.after)
     save_bf16(vlm, context.folder / MODEL)
     measure(VLM.load(context.folder / MODEL), context)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from lightning import Callback
@@ -33,15 +34,13 @@ class Resuming:
     def __init__(self, context: StageContext) -> None:
         trainer, rows = context.options["trainer"], context.folder / ROWS
 
-        def tell(text: str) -> None:
-            context.progress.message(f"{context.name}: {text}")
-
-        checkpoints = Checkpoints(context.work / "checkpoints", trainer.checkpoints_kept, tell)
+        self._context = context
+        checkpoints = Checkpoints(context.work / "checkpoints", trainer.checkpoints_kept, self._tell)
         self.keeper = Keeper(checkpoints, trainer.checkpoint_every_s, {ROWS: rows})
         # The first rank's work folder is the one that counts.
         self.found: Checkpoint | None = from_first(checkpoints.newest() if rank() == 0 else None)
         if self.found:
-            tell(f"goes on after step {self.found.step}")
+            self._tell(f"goes on after step {self.found.step}")
             shutil.copyfile(self.found.folder / ROWS, rows)
 
     @property
@@ -52,5 +51,18 @@ class Resuming:
     def fit(self, *arguments: Any, callbacks: Sequence[Callback], **options: Any) -> None:
         """As :func:`specs_lab.training.fit.fit`, from where the training stands, with checkpoints along the way."""
         resume = self.found.state if self.found else None
-        with stopping_when_asked():
+        with self.stopping():
             fit(*arguments, callbacks=[*callbacks, CheckpointCallback(self.keeper)], resume=resume, **options)
+
+    @contextmanager
+    def stopping(self) -> Generator[None]:
+        """Within, SIGTERM ends the stage after a step, with a checkpoint."""
+        with stopping_when_asked():
+            try:
+                yield
+            except SystemExit:
+                self._tell("was asked to stop; the same command goes on from its last checkpoint")
+                raise
+
+    def _tell(self, text: str) -> None:
+        self._context.progress.message(f"{self._context.name}: {text}")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import cache
 
 from specs_lab.core.seeding import python_rng
 from specs_lab.data.task_lists import read_tasks
 from specs_lab.models.reference import make_reference
+from specs_lab.models.vlm import VLM
 from specs_lab.problems.scoring import rewarder
 from specs_lab.problems.tasks import Task
 from specs_lab.rewards.scoring import Helpers
 from specs_lab.rewards.terms.weighted import WeightedReward
+from specs_lab.rollout.engines.base import RolloutEngine, Site
 from specs_lab.rollout.from_reasoning import FromReasoning
+from specs_lab.rollout.options.inprocess import InProcessRollout
+from specs_lab.rollout.sampling import Sampling
 from specs_lab.stages.common import load_model, open_loggers, save_model
 from specs_lab.stages.context import StageContext
+from specs_lab.stages.guarding import guard_of
 from specs_lab.stages.resuming import Resuming
 from specs_lab.stages.scoring import judge_of, require_golds, rl_stream
 from specs_lab.stages.steps import StepRows
@@ -40,6 +46,9 @@ def run(context: StageContext) -> None:
         require_golds(context, [task], 1)
         return task
 
+    def batch_of(step: int) -> Sequence[Task]:
+        return [tasks[index] for index in range(step * batch, min((step + 1) * batch, len(tasks)))]
+
     batch = options.prompts_per_step
     tasks = Items(batch * options.steps, lambda index: draw(stream, index))
     require_golds(context, (tasks[index] for index in range(len(tasks))), len(tasks))
@@ -53,6 +62,7 @@ def run(context: StageContext) -> None:
             batch_size=trainer.sample_batch_size,
             spent=lambda tokens: module.charge_forward(tokens),
         )
+    engine = open_engine(context, vlm)
     module = GRPOModule(
         vlm,
         options,
@@ -63,8 +73,16 @@ def run(context: StageContext) -> None:
         spare=spare,
         reference=reference,
         reward_terms=tuple(reward.terms),
+        engine=engine,
+        next_tasks=batch_of,
     )
-    with RowWriter(context.folder / "rows.csv") as rows, open_loggers(context) as loggers:
+    module.guard = guard_of(context)
+    with (
+        closing(module.ahead),  # the engine is closed before
+        engine,
+        RowWriter(context.folder / "rows.csv") as rows,
+        open_loggers(context) as loggers,
+    ):
         resuming.fit(
             module,
             tasks,
@@ -76,6 +94,19 @@ def run(context: StageContext) -> None:
             name=f"{context.name}: GRPO",
         )
     save_model(vlm, context)
+
+
+def open_engine(context: StageContext, vlm: VLM) -> RolloutEngine:
+    """Who samples for a stage; nothing is started yet."""
+    options, trainer = context.options["rl"], context.options["trainer"]
+    site = Site(
+        folder=context.work / "rollout",
+        logs=context.logs or context.work,
+        sampling=Sampling(temperature=options.temperature, max_new_tokens=options.max_new_tokens),
+        batch_size=trainer.sample_batch_size,
+        devices=trainer.devices * trainer.nodes,
+    )
+    return context.options.get("rollout", InProcessRollout()).open(vlm, site)
 
 
 def drawer(context: StageContext) -> Callable[[str, int], Task]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,13 +14,18 @@ from types import TracebackType
 from typing import Any
 
 from specs_lab import __version__
+from specs_lab.core.atomic import write_text
+from specs_lab.core.disk import disk_fault
+from specs_lab.core.errors import UserError
 from specs_lab.core.progress import Progress
+from specs_lab.core.secrets import without_secrets
 from specs_lab.stages.context import JobInfo, StageContext, Study
 from specs_lab.stages.describing import describe
 from specs_lab.stages.graph import PlannedStage, plan
 from specs_lab.stages.kinds import KINDS, StageKind
-from specs_lab.stages.store import Store, read_manifest, verify
+from specs_lab.stages.store import DamagedArtifact, Store, read_manifest, verify
 from specs_lab.stages.supply import require_problems
+from specs_lab.tracking.loggers import require_loggers
 from specs_lab.tracking.rows import JOB_FILE
 
 __all__ = ["JobInfo", "JobResult", "StageResult", "Study", "execute"]
@@ -55,7 +59,7 @@ class JobResult:
     Attributes:
         info: The job.
         seed: The study's seed.
-        status: ``completed`` or ``failed``.
+        status: ``completed``, ``failed`` or ``interrupted``.
         error: One line about what went wrong, or None.
         stages: The stages that are done, by name.
     """
@@ -102,23 +106,60 @@ def execute(
     store = store or Store(Path(study.paths.cache), progress)
     with _Record(JobResult(info=job, seed=study.seed)) as record:
         planned = plan(study, kinds)
-        require_problems((stage for stage in planned if store.get(stage.kind, stage.key) is None), progress)
+        missing = [stage for stage in planned if store.get(stage.kind, stage.key) is None]
+        if missing and study.logger is not None:
+            require_loggers(study.logger)
+        require_problems(missing, progress)
         with progress.task("stages", len(planned)) as advance:
             for stage in planned:
                 record.current = stage.name
-                folder, made = _make(stage, kinds[stage.kind], study, record.result, progress, store)
-                seconds = float(read_manifest(folder)["seconds"])
-                how = f"made in {seconds:.1f} s" if made else "found in the store"
-                progress.message(f"{stage.name}: {how} ({stage.kind}/{stage.key})")
-                record.result.stages[stage.name] = StageResult(
-                    kind=stage.kind, key=stage.key, folder=folder, cached=not made, seconds=seconds
-                )
+                check = kinds[stage.kind].makes == "results"  # what is reported; the others are, when they are used
+                _finish(stage, planned, kinds, study, record.result, progress, store, check=check)
                 advance(note=stage.name)
     return record.result
 
 
+def _finish(
+    stage: PlannedStage,
+    planned: list[PlannedStage],
+    kinds: Mapping[str, StageKind],
+    study: Study,
+    done: JobResult,
+    progress: Progress,
+    store: Store,
+    *,
+    check: bool,
+) -> None:
+    """Takes a stage's artifact from the store or makes it, and with it what turns out to be damaged or lost."""
+    places = {store.cache / one.kind / one.key: one for one in planned}
+    healed: set[str] = set()
+    while True:
+        try:
+            folder, made = _make(stage, kinds[stage.kind], study, done, progress, store, check=check)
+            break
+        except DamagedArtifact as damage:
+            source = places.get(damage.folder)
+            if source is None or source.name in {stage.name, *healed}:  # damaged as soon as it is made
+                raise
+            healed.add(source.name)
+            _finish(source, planned, kinds, study, done, progress, store, check=True)
+    seconds = float(read_manifest(folder)["seconds"])
+    how = f"made in {seconds:.1f} s" if made else "found in the store"
+    progress.message(f"{stage.name}: {how} ({stage.kind}/{stage.key})")
+    done.stages[stage.name] = StageResult(
+        kind=stage.kind, key=stage.key, folder=folder, cached=not made, seconds=seconds
+    )
+
+
 def _make(
-    stage: PlannedStage, kind: StageKind, study: Study, done: JobResult, progress: Progress, store: Store
+    stage: PlannedStage,
+    kind: StageKind,
+    study: Study,
+    done: JobResult,
+    progress: Progress,
+    store: Store,
+    *,
+    check: bool,
 ) -> tuple[Path, bool]:
     """The artifact of a stage whose inputs are done, and whether it was made now."""
     inputs = {name: done.stages[source] for name, source in stage.inputs.items()}
@@ -139,7 +180,8 @@ def _make(
                 stream=stage.stream,
                 store=store,
                 progress=progress,
-                loggers=partial(_loggers, study, done.info, stage),
+                loggers=partial(_loggers, study, done.info, stage, progress),
+                logs=done.info.folder / "logs" / stage.name,
             )
         )
 
@@ -151,17 +193,17 @@ def _make(
         "stream": stage.stream,
         "versions": _versions(),
     }
-    return store.make(stage.kind, stage.key, build, manifest)
+    return store.make(stage.kind, stage.key, build, manifest, check=check)
 
 
-def _loggers(study: Study, job: JobInfo, stage: PlannedStage) -> list[Any]:
+def _loggers(study: Study, job: JobInfo, stage: PlannedStage, progress: Progress) -> list[Any]:
     """The stage's loggers; they write to the job's folder, since an artifact must not depend on who listens."""
     if study.logger is None:
         return []
     from specs_lab.tracking.loggers import make_loggers  # imports Lightning
 
     folder = job.folder / "logs" / stage.name
-    return make_loggers(study.logger, job, stage.name, stage.kind, stage.key, folder)
+    return make_loggers(study.logger, job, stage.name, stage.kind, stage.key, folder, progress.message)
 
 
 @cache
@@ -191,9 +233,18 @@ class _Record:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.result.status = "completed" if error is None else "failed"
+        ended = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
+        self.result.status = "completed" if error is None else ended
         if error is not None:
-            self.result.error = " ".join(f"{self.current}: {type(error).__name__}: {error}".split())
-        draft = self._path.with_name(f".{JOB_FILE}.{os.getpid()}")
-        draft.write_text(json.dumps(self.result.as_json(), indent=2) + "\n", encoding="utf-8")
-        os.replace(draft, self._path)
+            said = " ".join(f"{self.current}: {type(error).__name__}: {error}".split())
+            self.result.error = without_secrets(said)
+        try:
+            write_text(self._path, json.dumps(self.result.as_json(), indent=2) + "\n")
+        except OSError as unwritten:
+            if error is not None:
+                error.add_note(f"{self._path} could not be written: {unwritten}")
+                return
+            fault = disk_fault(unwritten, self._path.parent, "All stages are done, and in the store")
+            if fault is None:
+                raise
+            raise UserError([fault]) from unwritten

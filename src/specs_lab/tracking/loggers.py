@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import netrc
 import os
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from specs_lab.core.errors import Fault, UserError
 from specs_lab.tracking.options.logger import LoggerOptions
@@ -22,8 +24,13 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
 WandbMode = Literal["online", "offline", "disabled"]
+Tell = Callable[[str], None]
 _LONGEST_TAG = 64
 _WANDB_HOST = "https://api.wandb.ai"
+
+
+def _say_nothing(_: str) -> None:
+    """Nobody is told."""
 
 
 class LoggedJob(Protocol):
@@ -50,8 +57,43 @@ class LoggedJob(Protocol):
         ...
 
 
+def require_loggers(options: LoggerOptions) -> None:
+    """Before work starts: if W&B is to be online, somebody is logged in and its server can be reached.
+
+    Raises:
+        UserError: If not.
+    """
+    if "wandb" not in options.kinds or not _must_be_online(options):
+        return
+    fix = "log in with `wandb login`, or choose logger.mode=auto or offline"
+    if not logged_in(os.environ):
+        raise UserError([Fault("logger", "W&B is to be online, and nobody is logged in", fix)])
+    server = urlsplit(os.environ.get("WANDB_BASE_URL") or _WANDB_HOST)
+    if getproxies() or not server.hostname:
+        return  # it is not for this process to say how W&B gets there
+    try:
+        address = (server.hostname, server.port or (80 if server.scheme == "http" else 443))
+        socket.create_connection(address, options.init_timeout_s).close()
+    except OSError as error:
+        what = f"W&B is to be online, and {server.hostname} cannot be reached ({error})"
+        raise UserError(
+            [Fault("logger", what, "choose logger.mode=auto or offline; `wandb sync` sends it later")]
+        ) from error
+
+
+def _must_be_online(options: LoggerOptions) -> bool:
+    """Whether somebody asked for it, so that files are no substitute."""
+    return options.mode == "online" or (options.mode == "auto" and os.environ.get("WANDB_MODE") == "online")
+
+
 def make_loggers(
-    options: LoggerOptions, job: LoggedJob, stage_name: str, kind: str, key: str, folder: Path
+    options: LoggerOptions,
+    job: LoggedJob,
+    stage_name: str,
+    kind: str,
+    key: str,
+    folder: Path,
+    tell: Tell = _say_nothing,
 ) -> list[Logger]:
     """Makes the loggers of one stage. All files go to the job's folder, below ``logs``.
 
@@ -62,9 +104,10 @@ def make_loggers(
         kind: Its kind.
         key: Its key.
         folder: Its artifact. Loggers write nothing there: an artifact does not depend on who watched it being made.
+        tell: Is told, in one line each, of what W&B could not do; a stage goes on without it.
 
     Raises:
-        UserError: If W&B's credentials cannot be read.
+        UserError: If W&B's credentials cannot be read, or it is to be online and does not start.
     """
     del folder
     logs = job.folder / "logs"
@@ -74,38 +117,28 @@ def make_loggers(
 
         loggers.append(CSVLogger(logs, name=stage_name))
     if "wandb" in options.kinds:
-        loggers.append(_wandb_logger(options, job, stage_name, kind, key, logs))
+        loggers.append(_wandb_logger(options, job, stage_name, kind, key, logs, tell))
     return loggers
 
 
-def _wandb_logger(options: LoggerOptions, job: LoggedJob, stage_name: str, kind: str, key: str, logs: Path) -> Logger:
-    import wandb
-    from lightning.pytorch.loggers import WandbLogger
+def _wandb_logger(
+    options: LoggerOptions, job: LoggedJob, stage_name: str, kind: str, key: str, logs: Path, tell: Tell
+) -> Logger:
+    from specs_lab.tracking.wandb_runs import start_run  # imports Lightning and W&B
 
-    logs.mkdir(parents=True, exist_ok=True)  # else W&B warns, and writes to the system's temporary folder
-    try:
-        # Not left to Lightning, which passes on an option that W&B warns about.
-        run = wandb.init(
-            project=options.project,
-            entity=options.entity,
-            dir=logs,
-            id=run_id(key, job.name),
-            resume="allow",
-            reinit="finish_previous",  # never into the run of another stage
-            group="/".join(job.folder.absolute().parts[-3:-1]),
-            job_type=kind,
-            name=f"{job.name}: {stage_name}",
-            tags=_tags(options.tags, job.overrides, stage_name),
-            config={"arm": job.arm, "overrides": list(job.overrides), "stage": stage_name, "kind": kind, "key": key},
-            mode=wandb_mode(options.mode, os.environ),
-            settings=wandb.Settings(silent=True, console="off"),
-        )
-    except wandb.Error as error:
-        fix = "log in with `wandb login`, or choose logger.mode=offline"
-        raise UserError([Fault("logger", f"W&B does not start: {error}", fix)]) from error
-    run.define_metric("trainer/global_step")
-    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
-    return WandbLogger(save_dir=logs, experiment=run)
+    mode = wandb_mode(options.mode, os.environ)
+    return start_run(
+        options,
+        "online if possible" if mode == "online" and not _must_be_online(options) else mode,
+        logs,
+        tell,
+        id=run_id(key, job.name),
+        group="/".join(job.folder.absolute().parts[-3:-1]),
+        job_type=kind,
+        name=f"{job.name}: {stage_name}",
+        tags=_tags(options.tags, job.overrides, stage_name),
+        config={"arm": job.arm, "overrides": list(job.overrides), "stage": stage_name, "kind": kind, "key": key},
+    )
 
 
 def _tags(chosen: Sequence[str], overrides: Sequence[str], stage_name: str) -> list[str]:
@@ -125,14 +158,12 @@ def finish_loggers(loggers: Sequence[Logger], failed: bool) -> None:
     """
     if not loggers:
         return
-    from lightning.pytorch.loggers import WandbLogger
+    from specs_lab.tracking.wandb_runs import SteadyWandbLogger
 
     for logger in loggers:
         logger.finalize("failed" if failed else "success")
-    if any(isinstance(logger, WandbLogger) for logger in loggers):
-        import wandb
-
-        wandb.finish(exit_code=int(failed))
+        if isinstance(logger, SteadyWandbLogger):
+            logger.finish(failed)
 
 
 def run_id(*parts: str) -> str:

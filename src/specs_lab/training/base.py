@@ -7,25 +7,27 @@ weights tokens by how rows happen to be split). Every rank is given the whole ba
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any, TypeVar
 
 import torch
-from lightning import LightningModule
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 
 from specs_lab.core.budget import Budget
 from specs_lab.core.errors import Fault, UserError
-from specs_lab.models.micro_batches import micro_batches
 from specs_lab.models.prompts import Row
 from specs_lab.models.vlm import VLM
 from specs_lab.objectives.optimisation import OptimiserOptions
 from specs_lab.objectives.terms import Loss, Unit
-from specs_lab.training.distributed import sum_gradients, summed, world_size
+from specs_lab.training.distributed import clip_gradients, from_all, meet, sum_gradients, summed, world_size
+from specs_lab.training.guards.guarded import Guarded
 from specs_lab.training.optimizers import make_optimizer
+from specs_lab.training.sharding import shard
 
 T = TypeVar("T")
 
@@ -35,7 +37,7 @@ def unit_counts(rows: Sequence[Row]) -> dict[Unit, float]:
     return {"token": float(sum(len(row.completion) for row in rows)), "sequence": float(len(rows))}
 
 
-class TrainingModule(LightningModule):
+class TrainingModule(Guarded):
     """A method that trains a :class:`VLM`; subclasses are final and implement :meth:`train_step`.
 
     Args:
@@ -45,15 +47,14 @@ class TrainingModule(LightningModule):
     """
 
     def __init__(self, vlm: VLM, optimiser: OptimiserOptions, micro_batch_tokens: int) -> None:
-        super().__init__()
+        super().__init__(vlm, micro_batch_tokens)
         self.automatic_optimization = False
         self.strict_loading = False  # checkpoints hold what learns; that they hold all of it is checked on loading
-        self.vlm = vlm
         self.optimiser = optimiser
-        self.micro_batch_tokens = micro_batch_tokens
         self.budget = Budget(parameters=vlm.forward_parameters, frozen=vlm.frozen_forward_parameters)
         self.step_metrics: dict[str, float] = {}
         self.updates = 0
+        self.steps = 0
         self._generators: dict[str, Tensor] = {}
 
     @abstractmethod
@@ -63,8 +64,10 @@ class TrainingModule(LightningModule):
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> None:
         """Lightning's hook: one batch, one step."""
         self._restore_generators()
+        meet(f"step {batch_idx + 1}")
         with self.budget.clock():
             self.step_metrics = self.train_step(batch)
+        self.steps = batch_idx + 1
         # Steps taken, as evaluations count them; Lightning itself would count from 0.
         self.log_dict({**self.step_metrics, "step": float(batch_idx + 1)}, batch_size=len(batch))
 
@@ -79,16 +82,28 @@ class TrainingModule(LightningModule):
         """AdamW over everything that is not frozen."""
         return make_optimizer(self.optimiser, [p for p in self.vlm.parameters() if p.requires_grad])
 
+    def models(self) -> list[VLM]:
+        """All models that the method runs, the policy first; subclasses add to it."""
+        return [self.vlm]
+
+    def configure_model(self) -> None:
+        """Lightning's hook, on all ranks: shares models out among them if the strategy says so."""
+        strategy = self.trainer.strategy
+        if isinstance(strategy, ModelParallelStrategy) and self.vlm.shards is None:
+            shard(self.models(), strategy.root_device)
+
     # -- checkpoints -------------------------------------------------------------------------------------------------
 
     def progress_state(self) -> dict[str, Any]:
         """What a step depends on beside weights and optimizer, as plain values; subclasses add to it."""
-        return {"updates": self.updates, "budget": asdict(self.budget)}
+        own = {"steps": self.steps, "updates": self.updates, "budget": asdict(self.budget)}
+        return {**own, "guard": self.guard_state()}
 
     def load_progress_state(self, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`progress_state` returned."""
-        self.updates = state["updates"]
+        self.steps, self.updates = state["steps"], state["updates"]
         self.budget = Budget(**state["budget"])
+        self.load_guard_state(state["guard"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's hook: leaves frozen weights out, which the stage's input has; adds what else a step depends on.
@@ -148,21 +163,26 @@ class TrainingModule(LightningModule):
             objective: Loss of a micro-batch.
 
         Returns:
-            ``loss``, ``grad_norm``, ``lr``, and the objective's metrics averaged over the items.
+            ``loss``, ``grad_norm``, ``lr``, and the objective's metrics averaged over the items; of an update that is
+            left out because it is not finite, none of these. Also what :meth:`faults` returns.
         """
         optimizer: Any = self.optimizers()  # the only one
         optimizer.zero_grad(set_to_none=True)
-        sums = self._accumulate(items, rows, counts, objective)
+        sums = self.within_memory(lambda: self._accumulate(items, rows, counts, objective), rows)
         norm = self._clip([p for group in optimizer.param_groups for p in group["params"]])
+        totals = self._totals(sums, len(items))
+        count, loss = totals.pop("items"), totals.pop("loss")
+        if not math.isfinite(loss + norm):
+            self.leave_out(items, rows, counts, objective, (loss, norm))
+            return self.faults()
         lr = self.optimiser.lr * min(1.0, (self.updates + 1) / max(1, self.optimiser.warmup_steps))
         for group in optimizer.param_groups:
             group["lr"] = lr
         optimizer.step()
         self.updates += 1
-        totals = self._totals(sums, len(items))
-        count = totals.pop("items")
-        loss = totals.pop("loss")
-        return {"loss": loss, "grad_norm": norm, "lr": lr, **{n: v / count for n, v in totals.items()}}
+        self.guard.made()
+        means = {name: value / count for name, value in totals.items()}
+        return {"loss": loss, "grad_norm": norm, "lr": lr, **means, **self.faults()}
 
     def _accumulate(
         self,
@@ -173,11 +193,12 @@ class TrainingModule(LightningModule):
     ) -> dict[str, Tensor]:
         """Adds up this rank's gradients, micro-batch by micro-batch; returns its sums of the loss and the metrics."""
         sums: dict[str, Tensor] = {"loss": torch.zeros((), device=self.vlm.device)}
-        with self._gradients_stay_here():
-            for part in micro_batches(items, rows, self.micro_batch_tokens, shared=self.vlm.shares_prompts):
+        with self.gradients_stay_here():
+            for part in self.micro_batches(items, rows):
                 loss = objective(part)
                 value = loss.normalised(counts)
                 self.manual_backward(value)
+                self.trail.losses.append(value.detach())
                 for name, summand in {"loss": value.detach(), **loss.metrics}.items():
                     sums[name] = sums[name] + summand if name in sums else summand
         return sums
@@ -185,23 +206,20 @@ class TrainingModule(LightningModule):
     def _clip(self, parameters: Sequence[torch.nn.Parameter]) -> float:
         """Sums gradients over ranks and clips them; returns their norm before."""
         sum_gradients(parameters)
-        return float(torch.nn.utils.clip_grad_norm_(parameters, self.optimiser.max_grad_norm))
+        return clip_gradients(parameters, self.optimiser.max_grad_norm)
 
     def _totals(self, sums: Mapping[str, Tensor], items: int) -> dict[str, float]:
         """Sums over ranks, and the number of items; a rank without items knows no metric's name but adds nothing."""
         own = {**{name: float(value) for name, value in sums.items()}, "items": float(items)}
         if world_size() == 1:
             return own
-        names: list[Any] = [None] * world_size()
-        torch.distributed.all_gather_object(names, sorted(own))
-        return summed({name: own.get(name, 0.0) for name in sorted(set().union(*names))}, self.vlm.device)
+        names = dict.fromkeys(name for names in from_all(list(own)) for name in names)
+        return summed({name: own.get(name, 0.0) for name in names}, self.vlm.device)
 
     @contextmanager
-    def _gradients_stay_here(self) -> Iterator[None]:
-        """Keeps DDP from exchanging gradients after every backward pass: that is done once, at the end."""
+    def gradients_stay_here(self) -> Iterator[None]:
+        """Where gradients are made; keeps DDP from exchanging them after every backward pass: that is done at the end."""
         wrapped = self.trainer.model
-        if isinstance(wrapped, torch.nn.parallel.DistributedDataParallel):
-            with wrapped.no_sync():
-                yield
-        else:
+        is_ddp = isinstance(wrapped, torch.nn.parallel.DistributedDataParallel)
+        with wrapped.no_sync() if is_ddp else nullcontext(), self.vlm.in_step():
             yield

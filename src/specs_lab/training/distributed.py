@@ -113,17 +113,8 @@ def summed(values: Mapping[K, float], device: torch.device) -> dict[K, float]:
     meet(f"the sum of {', '.join(names[:3])}")
     total = torch.tensor([values[name] for name in names], dtype=torch.float64, device=device)
     dist.all_reduce(total)
-    return dict(zip(names, total.tolist(), strict=True))
-
-
-def most(value: int, device: torch.device) -> int:
-    """The largest value of all ranks."""
-    if world_size() == 1:
-        return value
-    meet("the number of micro-batches")
-    box = torch.tensor(value, device=device)
-    dist.all_reduce(box, op=dist.ReduceOp.MAX)
-    return int(box)
+    found = dict(zip(names, total.tolist(), strict=True))
+    return {name: found[name] for name in values}
 
 
 def from_first(value: T) -> T:
@@ -131,6 +122,13 @@ def from_first(value: T) -> T:
     if world_size() == 1:
         return value
     meet("what the first rank says")
+    return when_first_says(value)
+
+
+def when_first_says(value: T) -> T:
+    """As :func:`from_first`, however long the first rank takes: what it makes alone may take hours."""
+    if world_size() == 1:
+        return value
     box: list[Any] = [value]
     dist.broadcast_object_list(box, group=_Crew.talk)
     return box[0]

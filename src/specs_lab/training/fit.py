@@ -11,12 +11,16 @@ from typing import Any, TypeVar
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from specs_lab.core.progress import Progress
 from specs_lab.core.seeding import numpy_rng
 from specs_lab.training.base import TrainingModule
+from specs_lab.training.distributed import world_size
 from specs_lab.training.options.trainer import TrainerOptions
+from specs_lab.training.ranks import cluster
 
 T = TypeVar("T")
 
@@ -111,21 +115,19 @@ def fit(
     batches: Sampler[list[int]],
     *,
     trainer: TrainerOptions,
-    ranks: int = 1,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Any] = (),
     resume: Path | None = None,
     progress: Progress | None = None,
     name: str = "training",
 ) -> None:
-    """Trains a module in place.
+    """Trains a module in place; ranks that work together all call this, and are all given whole batches.
 
     Args:
         module: The module.
         data: Items; a batch is the list of them.
         batches: Indices of each step's items.
         trainer: Hardware settings.
-        ranks: Processes that train together, each of which calls this (DDP); every one is given the whole batch.
         callbacks: Lightning callbacks.
         loggers: Lightning loggers.
         resume: A checkpoint that Lightning wrote after some steps of the same training; it goes on from there.
@@ -148,8 +150,7 @@ def fit(
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         Trainer(
             accelerator=trainer.accelerator,
-            devices=ranks,
-            strategy="ddp" if ranks > 1 else "auto",
+            **_placement(trainer),
             use_distributed_sampler=False,  # modules take their share of a batch themselves
             max_epochs=1,
             logger=list(loggers) or False,
@@ -167,3 +168,20 @@ def _steps_done(checkpoint: Path) -> int:
     """How many steps a checkpoint is after; Lightning counts updates, of which a step may have many or none."""
     found = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)  # tensors are not read here
     return found["specs_lab"]["progress"]["steps"]
+
+
+def _placement(trainer: TrainerOptions) -> dict[str, Any]:
+    """Lightning's settings of who trains; ranks have found each other by now (:mod:`specs_lab.training.ranks`)."""
+    ranks = world_size()
+    if ranks == 1:  # whatever a cluster's variables say
+        return {"devices": 1, "plugins": [LightningEnvironment()]}
+    strategies: dict[str, Callable[[], Strategy]] = {
+        "ddp": DDPStrategy,
+        "fsdp2": lambda: ModelParallelStrategy(ranks, 1, save_distributed_checkpoint=False),
+    }
+    return {
+        "devices": trainer.devices,
+        "num_nodes": trainer.nodes,
+        "strategy": strategies[trainer.strategy](),
+        "plugins": [cluster()],
+    }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, final
 
 import torch
@@ -12,25 +14,30 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from specs_lab.metrics import reflections
-from specs_lab.models.micro_batches import micro_batches
 from specs_lab.models.prompts import Prompt, Row, row_tokens
 from specs_lab.models.reference import Reference, make_reference
 from specs_lab.models.vlm import VLM
 from specs_lab.objectives.advantages import group_advantages
-from specs_lab.objectives.grpo import GRPOOptions, RolloutLogprobs, grpo_loss
+from specs_lab.objectives.grpo import GRPOOptions, RolloutLogprobs, grpo_loss, importance_weights
 from specs_lab.objectives.kl import adapted_weight
 from specs_lab.objectives.terms import Loss, Unit
 from specs_lab.problems.scoring import Scorer
 from specs_lab.problems.tasks import Task
 from specs_lab.rewards.scoring import Response, Score
-from specs_lab.rollout.inprocess import generate
+from specs_lab.rollout.engines.ahead import Ahead
+from specs_lab.rollout.engines.base import Question, RolloutEngine
+from specs_lab.rollout.engines.inprocess import InProcessEngine
+from specs_lab.rollout.inprocess import room
 from specs_lab.rollout.sampling import Completion, Sampling
 from specs_lab.training.base import TrainingModule
 from specs_lab.training.distributed import gathered, my_share, summed
+from specs_lab.training.guards.offenders import Finding, text_of
 from specs_lab.training.prompt_masking import masked_rows
 
 Spare = Callable[[int, int, int], Task]
 """(step, place in the batch, round) to a task that replaces one whose group taught nothing."""
+NextTasks = Callable[[int], Sequence[Task]]
+"""A step's number, from 0, to its batch; empty behind the last one."""
 _SPENT = ("prompts", "sampled", "trained", "reference")
 """What tokens are spent on."""
 
@@ -40,11 +47,13 @@ class _Group:
     """The responses to one prompt and what they earned.
 
     Attributes:
+        task: Id of the task.
         prompt: The prompt.
         completions: The responses.
         scores: What the reward function says of each.
     """
 
+    task: str
     prompt: Prompt
     completions: Sequence[Completion]
     scores: Sequence[Score]
@@ -64,6 +73,21 @@ class _Group:
         """Share of right answers."""
         return sum(score.accuracy for score in self.scores) / len(self.scores)
 
+    def not_finite(self) -> list[Finding]:
+        """The responses whose log-probabilities or reward are no finite numbers."""
+        pairs = zip(self.completions, self.scores, strict=True)
+        return [
+            {
+                "id": self.task,
+                "what": "sampling" if math.isfinite(reward) else "reward",
+                "reward": text_of(reward),
+                "tokens": len(self.prompt.token_ids) + len(one.token_ids),
+                "again": True,
+            }
+            for one, reward, logprob in ((one, score.reward, sum(one.logprobs)) for one, score in pairs)
+            if not math.isfinite(reward + logprob)
+        ]
+
 
 @dataclass(frozen=True)
 class _Sampled:
@@ -74,6 +98,7 @@ class _Sampled:
     advantage: float
     truncated: bool
     reference_logprobs: Tensor | None = None
+    importance: tuple[float, ...] | None = None
 
 
 @final
@@ -90,9 +115,11 @@ class GRPOModule(TrainingModule):
         spare: Draws further tasks; needed with ``options.max_resamples``.
         reference: The frozen policy of the KL term; by default the policy as it is now, if there is a KL term.
         reward_terms: Names of the terms of the reward, whose means are logged.
+        engine: Who samples; by default this process. It is not closed.
+        next_tasks: The batches to come; needed by an engine that is asked ahead.
 
     Raises:
-        ValueError: If further tasks may be needed and ``spare`` is missing.
+        ValueError: If further tasks may be needed and ``spare`` or ``next_tasks`` is missing.
     """
 
     def __init__(
@@ -107,10 +134,17 @@ class GRPOModule(TrainingModule):
         spare: Spare | None = None,
         reference: Reference | None = None,
         reward_terms: Sequence[str] = (),
+        engine: RolloutEngine | None = None,
+        next_tasks: NextTasks | None = None,
     ) -> None:
         super().__init__(vlm, options, micro_batch_tokens)
         if options.max_resamples and spare is None:
             raise ValueError("max_resamples needs further tasks to draw from: pass `spare`")
+        self.engine = engine or InProcessEngine(vlm, sample_batch_size)
+        if self.engine.ahead and next_tasks is None:
+            raise ValueError("an engine that is asked ahead needs the batches to come: pass `next_tasks`")
+        self.next_tasks = next_tasks
+        self.ahead = Ahead(self.engine)
         self.options = options
         self.score = score
         self.sample_batch_size = sample_batch_size
@@ -118,30 +152,56 @@ class GRPOModule(TrainingModule):
         self.spare = spare
         self.sampling = Sampling(temperature=options.temperature, max_new_tokens=options.max_new_tokens)
         self.reference = (reference or make_reference(vlm)) if options.kl_weight else None
+        self._frozen = reference or self.reference  # the reward may ask it though there is no KL term
         self.reward_terms = tuple(reward_terms)
         self.rollouts = 0
         self._loss_options = options
         self._spent: Counter[str] = Counter()
 
+    def models(self) -> list[VLM]:
+        """Also the frozen policy, where it is a model of its own."""
+        return super().models() + ([] if self._frozen is None or self._frozen.vlm is self.vlm else [self._frozen.vlm])
+
+    def faults(self) -> dict[str, float]:
+        """Also ``sample_batch_size``, if memory did not do for what was asked for."""
+        now = room(self.vlm, self.sample_batch_size)
+        return {**super().faults(), **({"sample_batch_size": float(now)} if now < self.sample_batch_size else {})}
+
     def progress_state(self) -> dict[str, Any]:
-        """Also the rollouts made, which name random numbers, and the KL weight, which may adapt."""
-        return {**super().progress_state(), "rollouts": self.rollouts, "kl_weight": self._loss_options.kl_weight}
+        """Also the rollouts made, which name random numbers, those made ahead, and the KL weight, which may adapt."""
+        own = {"rollouts": self.rollouts, "kl_weight": self._loss_options.kl_weight, "ahead": self.ahead.state()}
+        return {**super().progress_state(), **own}
 
     def load_progress_state(self, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`progress_state` returned."""
         super().load_progress_state(state)
         self.rollouts = state["rollouts"]
+        self.ahead.load(state["ahead"])
         self._loss_options = replace(self.options, kl_weight=state["kl_weight"])
 
     def train_step(self, batch: Sequence[Task]) -> dict[str, float]:
         """One rollout batch and its updates."""
         places = my_share(range(len(batch)))
-        first = self._roll_out([batch[i] for i in places], places)
-        groups, drawn = self._resample(first, places)
+        tasks = [batch[i] for i in places]
+        questions = self._questions(tasks)
+        taken = self.ahead.take(self.rollouts)
+        engine_metrics = dict(self.engine.sync(self.vlm, self.rollouts, questions))
+        with self.vlm.in_step():
+            made, version = taken or (self._sample(questions, places), self.engine.version)
+            first = self._grouped(tasks, questions, made)
+            groups, drawn = self._resample(first, places)
+        if not self.engine.exact:
+            engine_metrics["rollout/staleness"] = float(self.rollouts - version)
+        self._ask_ahead()
+        self.engine.rest()
         self.rollouts += 1
         own = torch.stack([group.rewards for group in groups]) if groups else torch.zeros(0, self.options.group_size)
         # All ranks' rewards: advantages may be scaled by the whole batch's spread.
         rewards = gathered(own.to(self.vlm.device), len(batch)).cpu()
+        if self._left_out(groups):
+            self._charge()
+            faults = {f"train/{name}": value for name, value in self.faults().items()}
+            return {**self._rollout_metrics(first, drawn), **engine_metrics, **faults}
         advantages = group_advantages(rewards, self.options.advantage_scale)
         samples = [
             _Sampled(Row(group.prompt, one.token_ids), one.logprobs, float(advantage), one.truncated)
@@ -151,7 +211,21 @@ class GRPOModule(TrainingModule):
         ]
         trained = self._learn(samples)
         self._charge()
-        return {**self._rollout_metrics(first, drawn), **trained}
+        return {**self._rollout_metrics(first, drawn), **engine_metrics, **trained}
+
+    def _left_out(self, groups: Sequence[_Group]) -> bool:
+        """Whether the step has no update because of rewards or log-probabilities that are not finite; for all ranks.
+
+        Raises:
+            UserError: If such a step stops the training.
+        """
+        found = [finding for group in groups for finding in group.not_finite()]
+        if not summed({"found": float(len(found))}, self.vlm.device)["found"]:
+            return False
+        responses = sum(len(group.completions) for group in groups)
+        what = "rewards, or log-probabilities of what was sampled, are no finite numbers"
+        self.guard.leave_out(found, what, self.steps + 1, self.updates, responses)
+        return True
 
     def _fits(self, group: _Group) -> bool:
         """Whether a group is neither too easy nor too hard to be trained on (MM-Eureka)."""
@@ -159,20 +233,42 @@ class GRPOModule(TrainingModule):
 
     # -- sampling ----------------------------------------------------------------------------------------------------
 
-    def _roll_out(self, tasks: Sequence[Task], places: Sequence[int], again: str = "") -> list[_Group]:
-        """Samples and scores a group for each task; ``places`` in the batch name the random numbers."""
-        options = self.options
+    def _questions(self, tasks: Sequence[Task]) -> list[Question]:
         prompts = self.vlm.encode_prompts(
             [task.text for task in tasks], [task.images for task in tasks], [task.problem.id for task in tasks]
         )
-        keys = [[f"{self.stream}/{self.rollouts}/{i}{again}/{k}" for k in range(options.group_size)] for i in places]
-        made = generate(self.vlm, prompts, keys, self.sampling, batch_size=self.sample_batch_size)
-        self._spent["prompts"] += sum(len(prompt.token_ids) for prompt in prompts)
+        return [Question(prompt, tuple(task.images)) for prompt, task in zip(prompts, tasks, strict=True)]
+
+    def _keys(self, step: int, places: Sequence[int], again: str = "") -> list[list[str]]:
+        """Names of a step's responses; ``places`` in the batch name the random numbers."""
+        return [[f"{self.stream}/{step}/{i}{again}/{k}" for k in range(self.options.group_size)] for i in places]
+
+    def _sample(
+        self, questions: Sequence[Question], places: Sequence[int], again: str = ""
+    ) -> Sequence[Sequence[Completion]]:
+        return self.engine.generate(questions, self._keys(self.rollouts, places, again), self.sampling)
+
+    def _grouped(
+        self, tasks: Sequence[Task], questions: Sequence[Question], made: Sequence[Sequence[Completion]]
+    ) -> list[_Group]:
+        """Scores the responses to tasks, and counts them."""
+        self._spent["prompts"] += sum(len(question.prompt.token_ids) for question in questions)
         self._spent["sampled"] += sum(len(one.token_ids) for group in made for one in group)
         scores = iter(self._score(tasks, made))
         return [
-            _Group(prompt, group, [next(scores) for _ in group]) for prompt, group in zip(prompts, made, strict=True)
+            _Group(task.id, question.prompt, group, [next(scores) for _ in group])
+            for task, question, group in zip(tasks, questions, made, strict=True)
         ]
+
+    def _ask_ahead(self) -> None:
+        """Asks for the next step's responses, if the engine works while the policy learns."""
+        if not self.engine.ahead or self.next_tasks is None:
+            return
+        step = self.rollouts + 1
+        batch = self.next_tasks(step)
+        if batch:
+            places = my_share(range(len(batch)))
+            self.ahead.ask(step, self._questions([batch[i] for i in places]), self._keys(step, places), self.sampling)
 
     def _score(self, tasks: Sequence[Task], made: Sequence[Sequence[Completion]]) -> Sequence[Score]:
         """Scores all responses at once, group by group."""
@@ -203,7 +299,9 @@ class GRPOModule(TrainingModule):
                 break
             there = [places[i] for i in dull]
             tasks = [self.spare(self.rollouts, place, attempt) for place in there]
-            for i, group in zip(dull, self._roll_out(tasks, there, f"+{attempt}"), strict=True):
+            questions = self._questions(tasks)
+            made = self._sample(questions, there, f"+{attempt}")
+            for i, group in zip(dull, self._grouped(tasks, questions, made), strict=True):
                 result[i] = group
             drawn += len(dull)
         return result, drawn
@@ -222,18 +320,20 @@ class GRPOModule(TrainingModule):
         used = [s for s in kept if self.reference is not None or s.advantage != 0]
         if not summed({"used": float(len(used))}, self.vlm.device)["used"]:
             return {}
-        used = self._with_reference(used)
+        with self.vlm.in_step():
+            used, corrected = self.within_memory(partial(self._corrected, used), lambda s: (s.row,))
+            used = self.within_memory(partial(self._with_reference, used), lambda s: (s.row,))
         tokens = row_tokens([s.row for s in used])
         metrics: dict[str, float] = {}
         for number in range(options.inner_updates):
             seen = self._masked(used, number)
             metrics = self.update(seen, lambda s: (s.row,), counts, self._objective)
             self._spent["trained"] += tokens
-            if options.kl_target:
+            if options.kl_target and "kl" in metrics:
                 weight = adapted_weight(self._loss_options.kl_weight, metrics["kl"], options.kl_target)
                 self._loss_options = replace(options, kl_weight=weight)
                 metrics["kl_weight"] = weight
-        return {f"train/{name}": value for name, value in metrics.items()}
+        return {**corrected, **{f"train/{name}": value for name, value in metrics.items()}}
 
     def _masked(self, samples: Sequence[_Sampled], update: int) -> list[_Sampled]:
         """The samples as one inner update sees them."""
@@ -250,12 +350,40 @@ class GRPOModule(TrainingModule):
         }
         return summed(own, self.vlm.device)
 
+    def _corrected(self, samples: Sequence[_Sampled]) -> tuple[list[_Sampled], dict[str, float]]:
+        """Scores what another engine sampled under the policy as it is now, for weights that correct for the engine.
+
+        Returns:
+            The responses, and ``rollout/mismatch_kl``, an estimate of KL(engine, trainer) in nats a token (k3),
+            ``importance/clipped``, the share of tokens whose weight is the cap, and ``importance/weight``, the mean.
+        """
+        cap = self.engine.importance_cap
+        if self.engine.exact or not cap:
+            return list(samples), {}
+        result: list[_Sampled] = []
+        sums = {"tokens": 0.0, "rollout/mismatch_kl": 0.0, "importance/clipped": 0.0, "importance/weight": 0.0}
+        for part in self.micro_batches(samples, lambda s: (s.row,)):
+            with self.vlm.inference():
+                lines = self.vlm.logprobs([s.row for s in part], temperature=self.options.temperature).logprobs
+            for s, line in zip(part, lines.double().cpu(), strict=True):
+                old, engine = line[: len(s.row.completion)], torch.tensor(s.old_logprobs, dtype=torch.float64)
+                weights, gap = importance_weights(old, engine, cap), old - engine
+                sums["tokens"] += len(old)
+                sums["rollout/mismatch_kl"] += float((gap.exp() - 1 - gap).sum())
+                sums["importance/clipped"] += float((gap.exp() > cap).sum())
+                sums["importance/weight"] += float(weights.sum())
+                result.append(replace(s, old_logprobs=tuple(old.tolist()), importance=tuple(weights.tolist())))
+        self._spent["reference"] += row_tokens([s.row for s in samples])
+        total = summed(sums, self.vlm.device)
+        tokens = total.pop("tokens")
+        return result, {name: value / tokens for name, value in total.items()}
+
     def _with_reference(self, samples: Sequence[_Sampled]) -> list[_Sampled]:
         """Scores responses under the reference, once for all inner updates."""
         if self.reference is None:
             return list(samples)
         scored: list[_Sampled] = []
-        for part in micro_batches(samples, lambda s: (s.row,), self.micro_batch_tokens, shared=self.vlm.shares_prompts):
+        for part in self.micro_batches(samples, lambda s: (s.row,)):
             logprobs = self.reference.logprobs([s.row for s in part], temperature=self.options.temperature).logprobs
             scored += [
                 replace(s, reference_logprobs=line[: len(s.row.completion)])
@@ -273,12 +401,14 @@ class GRPOModule(TrainingModule):
         def padded(lines: Sequence[Tensor]) -> Tensor:
             return pad_sequence(list(lines), batch_first=True).to(policy)
 
+        weights = [torch.tensor(s.importance) for s in part if s.importance is not None]
         references = [s.reference_logprobs for s in part if s.reference_logprobs is not None]
         rollout = RolloutLogprobs(
             policy=policy,
             old=padded([torch.tensor(s.old_logprobs) for s in part]),
             mask=mask,
             reference=padded(references) if references else None,
+            importance=padded(weights) if weights else None,
         )
         advantages = torch.tensor([s.advantage for s in part]).to(policy)
         loss = grpo_loss(rollout, advantages, self._loss_options)

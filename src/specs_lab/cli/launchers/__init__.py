@@ -1,0 +1,1 @@
+"""Hydra launchers, which run the jobs of a sweep; all give each job processes of its own."""

@@ -1,0 +1,1 @@
+"""Who samples the responses of RL: this process, or a server."""

@@ -1,0 +1,1 @@
+"""What a training does about numbers that are not finite, and about memory that runs out."""

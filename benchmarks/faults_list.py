@@ -77,7 +77,10 @@ def _read_only(scene: Scene) -> None:
 
 
 def _input(scene: Scene, name: str) -> Path:
-    return next(path for path in sorted(scene.store.glob(f"*/*/{name}")) if "tmp" not in path.parts)
+    found = sorted(scene.store.glob(f"*/*/{name}"))
+    return next(
+        path for path in found if path.relative_to(scene.store).parts[0] not in ("tmp", scene.target.parent.name)
+    )
 
 
 def _input_lost(scene: Scene) -> None:
@@ -167,7 +170,7 @@ def _no_wandb(scene: Scene) -> None:
     scene.fill()
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-    told = {"WANDB_BASE_URL": url, "WANDB_API_KEY": "0" * 40, "WANDB_MODE": ""}
+    told = {"WANDB_BASE_URL": url, "WANDB_API_KEY": "0" * 40, "WANDB_MODE": "", "WANDB_SILENT": ""}
     scene.run(more=told, options=("logger=wandb", "logger.mode=auto"))
 
 

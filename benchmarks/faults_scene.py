@@ -21,6 +21,7 @@ _HANG_SECONDS = 300.0
 _LOOK_SECONDS = 0.002
 _TRAININGS = ("GRPO", "SFT", "DPO", "Hybrid")
 _NOISE = re.compile(r"^(Loading weights|Writing model|Failed to load|\s*$|Traceback|\s+(File|\^|~))")
+_RAISED = re.compile(r"^[\w.]*(Error|Exception)\b")
 _ROOM = 128 << 20
 _TRIES = 100
 
@@ -201,9 +202,10 @@ class Scene:
         lines = (self.folder / f"attempt{number}" / "log.txt").read_text(errors="replace").splitlines()
         printed = [line for line in lines if not _NOISE.match(line)]
         told = [one for one in attempt.messages if "made in" not in one and "found in the store" not in one]
-        found = (printed[-1:] if any("Traceback" in line for line in lines) else printed[:2]) if attempt.code else told
+        raised = [line for line in printed if _RAISED.match(line)]
+        found = (raised[-1:] or printed[:2]) if attempt.code else told
         text = " ".join(" ".join(found).split()).replace(str(self.store), "STORE").replace(str(self.folder), "JOB")
-        return re.sub(r"(?<=[-/])[0-9a-f]{16,}", "…", text)
+        return re.sub(r"(?<=[-/])[0-9a-f]{8,}|(?<=127.0.0.1:)\d+|(?<=run )[0-9a-f]{16}", "…", text)
 
 
 def _wait_for(job: Job, when: Callable[[Job], bool]) -> None:

@@ -1,9 +1,9 @@
 """Two processes against one: the same trainings, how far their weights are apart, and what they take.
 
-``python -m benchmarks.ranks`` runs ``tests/training/ranks.py``: two steps of each method on the `tiny` model, on the CPU
-with one thread a process: five items of uneven lengths, one of them without a picture, in micro-batches; and one item,
-so that the second process has nothing to do. SFT also trains the vision tower; GRPO has a KL term, two inner updates
-and resamples.
+``python -m benchmarks.ranks`` runs ``tests/training/ranks.py``: two steps of each method on the `tiny` model, on the
+CPU with one thread a process: five items of uneven lengths, one of them without a picture, in micro-batches; and one
+item, so that the second process has nothing to do. SFT also trains the vision tower; GRPO has a KL term, two inner
+updates and resamples.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
     for row in rows:
         print(" ".join(f"{name} {value}" for name, value in row.items()))
-    write({"benchmark": "ranks", "machine": machine(), "ranks": RANKS, "rows": rows}, out)
+    write({"kind": "ranks", "machine": machine(), "ranks": RANKS, "rows": rows}, out)
     return 0
 
 

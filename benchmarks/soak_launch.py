@@ -167,12 +167,13 @@ class Launcher(ABC):
             argv: Arguments of ``specs_lab.run``.
             folder: Its working folder, made if missing; ``log.txt`` is there.
             cache: The store of stages.
-            more: More of the environment.
+            more: More of the environment; an empty value takes a variable out of it.
             events: Whether it reports events; it then makes no report of its study.
         """
         folder.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, **_ENVIRONMENT, "SPECS_LAB_CACHE": str(cache), **(more or {})}
         environment["PYTHONPATH"] = os.pathsep.join((str(self.site), str(SITE)))
+        environment = {name: value for name, value in environment.items() if value}
         reading, writing = os.pipe()
         if events:
             environment[EVENTS_FD_VARIABLE] = str(writing)

@@ -41,10 +41,9 @@ def soak_table(results: Json) -> str:
     same = _share(trials - len(results["failures"]), trials)
     how = "forked from a process that had imported everything" if results["settings"]["zygote"] else "new interpreters"
     head = f"{kills} kills ({moments}; seed {results['settings']['seed']}) of real processes, {how}, in "
-    head += (
-        f"{results['seconds'] / 60:.0f} minutes. Trials that ended bit-identical: {same}. {on} kills left a checkpoint "
-    )
-    head += "or results, and the next run went on there; the others came before there was any."
+    head += f"{results['seconds'] / 60:.0f} minutes. Trials without a fault: {same}."
+    said = "; ".join(f"{one['case']}: {_text(one['faults'][0])}" for one in results["failures"])
+    head += f" Faults: {said}." if said else ""
     return f"{head} {_machine(results)}\n\n{_lines(header, rows)}"
 
 

@@ -325,6 +325,43 @@ def sweeps_table(results: Json) -> str:
     return f"{_lines(header, rows)}\n\n{note} {_machine(results)}"
 
 
+def ranks_table(results: Json) -> str:
+    """How far trainings by several processes are from those by one, and how long their steps take."""
+    header = ["method, items", "strategy", "weights: largest", "mean", "metrics", "s, one", "s, several", "ratio"]
+    rows = [
+        [
+            f"{row['method']}, {row['items']}",
+            row["strategy"],
+            *(f"{row[name]:.1e}" for name in ("largest", "mean", "metrics")),
+            *(f"{seconds:.2f}" for seconds in row["seconds"]),
+            f"{row['ratio']:.2f}",
+        ]
+        for row in results["rows"]
+    ]
+    note = f"{results['ranks']} processes against one, two steps each, `tiny`, float32, gloo on "
+    note += f"{results['machine']['cores']} cores: differences of weights, and of metrics relative to their size."
+    return f"{_lines(header, rows)}\n\n{note} {_machine(results)}"
+
+
+def rollouts_table(results: Json) -> str:
+    """RL with rollouts of this process and of vLLM."""
+    speed, final = results["tokens_per_second"], results["final_reward"]
+    chosen = results["settings"]
+    rows = [
+        [name, ", ".join(f"{value:.3f}" for value in final[side]), f"{speed[side]:.0f}"]
+        for side, name in (("inprocess", "in process"), ("vllm", "vLLM"))
+    ]
+    header = ("rollouts", f"mean reward of the last {chosen['last']} steps, by seed", "tokens generated/s of RL")
+    below = (
+        f"{chosen['steps']} steps. Mean distance of two curves of reward: {results['distance_of_seeds']:.3f} between "
+        f"seeds in process, {results['distance_of_engines']:.3f} between engines at the same seed. {results['syncs']} "
+        f"syncs, each checked: largest difference of a log-probability {results['largest_parity']:.1e} nats; largest "
+        f"KL between engine and trainer {results['largest_mismatch_kl']:.1e} nats a token; a sync with its check takes "
+        f"{results['sync_seconds']:.2f} s (median). {_machine(results)}"
+    )
+    return f"{_lines(header, rows)}\n\n{below}"
+
+
 TABLES: dict[str, Callable[[Json], str]] = {
     "vs_trl": vs_trl_table,
     "scaling": scaling_table,
@@ -334,8 +371,10 @@ TABLES: dict[str, Callable[[Json], str]] = {
     "constructions": constructions_table,
     "recipes": recipes_table,
     "families": families_table,
+    "ranks": ranks_table,
     "memory": memory_table,
     "vllm": vllm_table,
+    "rollouts": rollouts_table,
     "soak": soak_table,
     "faults": faults_table,
     "scale_model": scale_model_table,

@@ -57,9 +57,9 @@ def test_files_and_artifacts_that_only_one_has_are_found(tmp_path):
     assert differences(one, other) == ["base/b: is missing", "rl/k/.hidden: only in one"]
 
 
-def test_leftovers_are_found_but_not_locks_that_every_run_leaves(tmp_path):
+def test_leftovers_are_found_but_not_locks_of_finished_stages_or_of_every_run(tmp_path):
     one, other = store(tmp_path / "one"), store(tmp_path / "other")
-    for folder, names in ((one, ("a", "b")), (other, ("a",))):
+    for folder, names in ((one, ("a", "b", "k.1.lease")), (other, ("a",))):
         (folder / "locks").mkdir()
         for name in names:
             (folder / "locks" / name).touch()

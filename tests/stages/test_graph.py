@@ -127,6 +127,7 @@ def test_stages_get_the_options_of_their_roles(study: Study) -> None:
         "rl": study.zero,
         "adapter": study.adapter,
         "reward": study.reward,
+        "rollout": study.rollout,
         "judge": study.judge,
         "problems": study.problems,
     }

@@ -153,3 +153,13 @@ def test_who_is_asked_to_stop_writes_one_and_ends(tmp_path, clock, rows, monkeyp
         keeper.after(2, save("x"))
     assert ended.value.code == 143
     assert steps_written(tmp_path / "checkpoints") == [2]
+
+
+def test_who_was_overtaken_cannot_write(tmp_path, rows):
+    (tmp_path / "mine").mkdir()
+    made = Checkpoints(tmp_path / "mine" / "checkpoints", 2)
+    made.write(1, save("x"), {"rows.csv": rows})
+    (tmp_path / "mine").rename(tmp_path / "theirs")
+    with pytest.raises(FileNotFoundError):
+        made.write(2, save("x"), {"rows.csv": rows})
+    assert Checkpoints(tmp_path / "theirs" / "checkpoints", 2).newest().step == 1

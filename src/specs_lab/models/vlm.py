@@ -409,7 +409,8 @@ class VLM(torch.nn.Module):
 
         def compute() -> tuple[Tensor, Tensor | None, Tensor | None]:
             states, weight = self.completion_states(rows), self.output_weight
-            if self.setup.torch_dtype != torch.float32:  # by hand: the backward pass makes logits again, without autocast
+            # By hand: the backward pass makes logits again, without autocast.
+            if self.setup.torch_dtype != torch.float32:
                 states, weight = states.to(self.setup.torch_dtype), weight.to(self.setup.torch_dtype)
             found = token_statistics(states, weight, targets, temperature=temperature, spread=spread)
             return found.logprobs, found.entropy, found.nucleus

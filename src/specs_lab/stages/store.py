@@ -202,9 +202,10 @@ class Store:
 
     def _publish(self, draft: Path, folder: Path, kind: str, key: str, lease: Lease) -> Path:
         """Gives a complete draft its place."""
+        # Before the draft gets its place: who goes on with a draft removes what is left of it; of an artifact, nobody.
+        discard(set_work_aside(draft))
         if not lease.held():
             raise _LeaseLost
-        spent = set_work_aside(draft)
         try:
             os.rename(draft, folder)  # fails if there is an artifact already
         except OSError:
@@ -213,7 +214,6 @@ class Store:
                 raise
             discard(draft)
         sync_folder(folder.parent)
-        discard(spent)
         return folder
 
     def _set_aside(self, folder: Path, name: str, flaw: str) -> None:

@@ -72,7 +72,8 @@ class SharedStore(Store):
 def _follow(build: Callable[[Path], None], what: str) -> tuple[Path, bool]:
     """Does what the first rank says until the artifact is there."""
     while True:
-        said, about = when_first_says(("", None))
+        order: Any = when_first_says(None)
+        said, about = order
         if said == "done":
             return about
         if said == "damaged":

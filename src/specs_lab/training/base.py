@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -124,13 +124,22 @@ class TrainingModule(Guarded):
         Raises:
             UserError: If the checkpoint holds other weights than those that learn.
         """
-        learning, stored = self._learning(), set(checkpoint["state_dict"])
+        if "state_dict" in checkpoint:  # else the weights are loaded, as shares
+            self.require_own(checkpoint["state_dict"])
+        self.load_progress_state(checkpoint["specs_lab"]["progress"])
+        self._generators = checkpoint["specs_lab"]["generators"]
+
+    def require_own(self, names: Iterable[str]) -> None:
+        """Checks that the weights in a checkpoint are those that learn.
+
+        Raises:
+            UserError: If they are not.
+        """
+        learning, stored = self._learning(), set(names)
         if learning != stored:
             other = sorted(learning ^ stored)
             what = f"it is of another model or adapter: {len(other)} weights differ, the first is {other[0]}"
             raise UserError([Fault("checkpoint", what, "resume with the options that it was made with")])
-        self.load_progress_state(checkpoint["specs_lab"]["progress"])
-        self._generators = checkpoint["specs_lab"]["generators"]
 
     def _restore_generators(self) -> None:
         """Done at the first step after loading: Lightning itself draws numbers before it."""
@@ -218,7 +227,7 @@ class TrainingModule(Guarded):
 
     @contextmanager
     def gradients_stay_here(self) -> Iterator[None]:
-        """Where gradients are made; keeps DDP from exchanging them after every backward pass: that is done at the end."""
+        """Where gradients are made; keeps DDP from exchanging them after every backward pass: it is done at the end."""
         wrapped = self.trainer.model
         is_ddp = isinstance(wrapped, torch.nn.parallel.DistributedDataParallel)
         with wrapped.no_sync() if is_ddp else nullcontext(), self.vlm.in_step():

@@ -78,7 +78,8 @@ class Checkpoints:
         draft = self._folder / f".{_name(step)}"
         if rank() == 0:
             shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir(parents=True)
+            self._folder.mkdir(exist_ok=True)  # not its parents: who was overtaken finds them gone, and ends here
+            draft.mkdir()
         draft = from_first(draft)  # the others have none of their own, and go on when it is there
         save(draft / STATE)
         if rank() == 0:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -136,7 +136,7 @@ def fit(
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     torch.set_num_threads(trainer.threads)
-    done = 0 if resume is None else _steps_done(resume)
+    done = 0 if resume is None else _steps_done(resume, module)
     loader = DataLoader(data, batch_sampler=AfterSteps(batches, done), collate_fn=list)
     steps = len(batches)  # type: ignore[arg-type] # both samplers above have a length
     module.vlm.model.train()  # Lightning leaves the mode as it finds it
@@ -164,9 +164,10 @@ def fit(
     module.vlm.model.eval()
 
 
-def _steps_done(checkpoint: Path) -> int:
+def _steps_done(checkpoint: Path, module: TrainingModule) -> int:
     """How many steps a checkpoint is after; Lightning counts updates, of which a step may have many or none."""
     found = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)  # tensors are not read here
+    module.require_own(found["state_dict"])  # shares are loaded without a look at what there is
     return found["specs_lab"]["progress"]["steps"]
 
 

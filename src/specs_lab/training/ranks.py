@@ -11,7 +11,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from specs_lab.core.errors import Fault, UserError
 from specs_lab.training.distributed import join
@@ -121,16 +125,16 @@ def _initialise(found: ClusterEnvironment, trainer: TrainerOptions) -> Any:
     on_gpu = trainer.accelerator == "gpu" or (trainer.accelerator == "auto" and torch.cuda.is_available())
     if on_gpu:
         torch.cuda.set_device(found.local_rank())
-    store, _, _ = next(dist.rendezvous("env://", found.global_rank(), found.world_size(), timeout=timeout))
+    store, _, _ = next(rendezvous("env://", found.global_rank(), found.world_size(), timeout=timeout))
     dist.init_process_group(
         "nccl" if on_gpu else "gloo",
-        store=dist.PrefixStore("specs_lab", store),
+        store=PrefixStore("specs_lab", store),
         rank=found.global_rank(),
         world_size=found.world_size(),
         timeout=timeout,
     )
     talk = dist.new_group(backend="gloo", timeout=_FOREVER)
-    if talk is None:
+    if not isinstance(talk, dist.ProcessGroup):
         raise RuntimeError("this process is not in the group of all processes")
     join(talk, trainer.timeout_s)
     return store

@@ -150,6 +150,7 @@ _HARMLESS = (
     "specs_lab.core.options",
     "specs_lab.core.progress",
     "specs_lab.core.registry",
+    "specs_lab.core.secrets",  # hides, in messages
     "specs_lab.core.stopping",
     "specs_lab.stages.context",
     "specs_lab.stages.store",

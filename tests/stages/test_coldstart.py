@@ -101,7 +101,7 @@ def test_the_reference_is_scored_once_for_all_arms_and_refused_for_another_model
     monkeypatch.setattr(coldstart, "sequence_logps", score)
     context = SimpleNamespace(
         store=Store(tmp_path),
-        options={"adapter": FullAdapter()},
+        options={"adapter": FullAdapter(), "trainer": TrainerOptions()},
         inputs={"model": Path("model-key"), "data": Path("pairs-key")},
         progress=Progress(),
         name="x",

@@ -53,7 +53,9 @@ def test_a_spoilt_line_counts_as_not_there_and_the_others_stay(tmp_path):
         journal(key, make)
     content = path.read_bytes()
     path.write_bytes(content.replace(b'"pair": [2', b'"pair": [7'))
-    resumed = Journal(path)
+    told = []
+    resumed = Journal(path, told.append)
+    assert told == [f"1 of the results in {path} are damaged and made anew"]
     assert list(resumed) == ["a", "c"]
     assert resumed("b", make)["pair"] == [4, 0.1]
     assert Journal(path)("b", make)["pair"] == [4, 0.1]

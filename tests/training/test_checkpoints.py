@@ -154,3 +154,22 @@ def _score(responses, tasks, progress):
     """Differs between responses, but for the second of three steps."""
     alike = progress == 1 / 3
     return [Score(False, False, 0.0 if alike else float(len(one.text) % 3), None) for one in responses]
+
+
+class _Interrupt(Callback):
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_stays_ctrl_c(train):
+    """Lightning makes it an exit with code 1."""
+    with pytest.raises(KeyboardInterrupt):
+        train(FullAdapter(), callbacks=[_Interrupt()])
+
+
+def test_a_checkpoint_is_written_where_it_belongs(train, tmp_path, monkeypatch):
+    """The system's temporary folder may be small, or memory."""
+    monkeypatch.setattr("tempfile.mkstemp", lambda *_, **__: pytest.fail("a temporary file"))
+    with pytest.raises(SystemExit):
+        train(FullAdapter(), callbacks=[_SaveAt(tmp_path / "a.ckpt", 1)])
+    assert (tmp_path / "a.ckpt").is_file()

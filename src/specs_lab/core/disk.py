@@ -73,9 +73,10 @@ def _number(error: BaseException, place: Path) -> int | None:
 
 
 def _path(error: BaseException, place: Path) -> Path:
-    """What could not be written, as closely as it is known."""
-    name = error.filename if isinstance(error, OSError) else None
-    return Path(os.fsdecode(name)).absolute() if isinstance(name, str | bytes) else place
+    """What could not be written, as closely as it is known: of what a copy or a link names, that which is in place."""
+    names = (error.filename2, error.filename) if isinstance(error, OSError) else ()
+    paths = [Path(os.fsdecode(name)).absolute() for name in names if isinstance(name, str | bytes)]
+    return next((path for path in paths if path.is_relative_to(place)), paths[-1] if paths else place)
 
 
 def _full(number: int, path: Path, kept: str) -> Fault:

@@ -43,10 +43,11 @@ class Journal:
 
     Args:
         path: The file; made with the first result.
+        tell: Told if results are damaged.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, tell: Callable[[str], None] = lambda _: None) -> None:
+        self._path, self._tell = path, tell
         self._lock = threading.Lock()
         self._places: dict[str, tuple[int, int]] = {}  # values stay on disk: there may be gigabytes
         self._size = 0
@@ -82,14 +83,19 @@ class Journal:
 
     def _scan(self) -> None:
         """Finds what there is, and cuts off half a line at the end."""
+        damaged = 0
         with self._path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
                     break
                 self._size += len(line)
                 record = _record(line)
-                if record is not None:
+                if record is None:
+                    damaged += 1
+                else:
                     self._places[record["key"]] = (self._size - len(line), len(line))
+        if damaged:
+            self._tell(f"{damaged} of the results in {self._path} are damaged and made anew")
         if self._path.stat().st_size != self._size:
             os.truncate(self._path, self._size)
 

@@ -150,7 +150,7 @@ def reference_logps(
     fingerprint = reference_fingerprint(vlm, rows)
 
     def build(folder: Path) -> None:
-        recall = Journal(folder / WORK / "log-probabilities")
+        recall = Journal(folder / WORK / "log-probabilities", context.progress.message)
         with (
             placed(vlm, context.options["trainer"]),
             context.progress.task(f"{context.name}: reference log-probabilities", count) as advance,

@@ -8,8 +8,11 @@ from typing import Any
 
 import torch
 
+from specs_lab.core.errors import Fault, UserError
+from specs_lab.core.journal import Journal
 from specs_lab.core.seeding import derive_seed
 from specs_lab.models.adapters.base import Adapter
+from specs_lab.models.memory import NoRoom, attempt
 from specs_lab.models.vlm import VLM
 from specs_lab.stages.chain import ADAPTER, MODEL, merged_vlm, write_link
 from specs_lab.stages.context import StageContext
@@ -26,7 +29,18 @@ def load_model(context: StageContext, name: str, *, adapter: Adapter | None = No
         context: The stage's.
         name: The input's.
         adapter: What of the model is to learn, if it is to be trained.
+
+    Raises:
+        UserError: If it does not fit into memory.
     """
+    vlm = attempt(lambda: _load_model(context, name, adapter))
+    if isinstance(vlm, NoRoom):
+        fix = "choose a smaller model, adapter=qlora, or trainer=fsdp2, or run fewer jobs at a time"
+        raise UserError([Fault(f"stage {context.name}", f"memory ran out while the model was loaded: {vlm.why}", fix)])
+    return vlm
+
+
+def _load_model(context: StageContext, name: str, adapter: Adapter | None) -> VLM:
     trainer: TrainerOptions = context.options["trainer"]
     torch.set_num_threads(trainer.threads)
     vlm = merged_vlm(
@@ -96,6 +110,11 @@ def save_model(vlm: VLM, context: StageContext) -> None:
     else:
         vlm.save(context.folder / MODEL, state)
     vlm.setup.write(context.folder)
+
+
+def journal_of(context: StageContext, name: str) -> Journal:
+    """The stage's journal of a name."""
+    return Journal(context.work / name, lambda text: context.progress.message(f"{context.name}: {text}"))
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from specs_lab.core.errors import Fault, UserError
-from specs_lab.core.journal import Journal
 from specs_lab.data.card import write_card
 from specs_lab.data.constructions.base import KEPT, Construction, FromTasks
 from specs_lab.data.records import write_pairs
@@ -17,7 +16,7 @@ from specs_lab.models.vlm import VLM
 from specs_lab.problems.tasks import TaskRef
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Completion, Sampling
-from specs_lab.stages.common import load_model, open_loggers
+from specs_lab.stages.common import journal_of, load_model, open_loggers
 from specs_lab.stages.context import StageContext
 from specs_lab.stages.describing import describe
 from specs_lab.stages.scoring import judge_of, require_golds
@@ -70,7 +69,7 @@ def make_workshop(context: StageContext, models: Mapping[str, VLM]) -> Workshop:
         judge=judge_of(context),
         # A batch at a time: how many will be drawn is not known.
         check_tasks=lambda tasks: require_golds(context, tasks, len(tasks)),
-        recall=Journal(context.work / "answers"),
+        recall=journal_of(context, "answers"),
     )
     calls = itertools.count()  # a construction asks the same in the same order when it is started again
 

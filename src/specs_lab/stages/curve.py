@@ -17,6 +17,7 @@ from specs_lab.evaluation.runner import Evaluator, Sample, cell_means
 from specs_lab.evaluation.suites.base import Suite
 from specs_lab.metrics.generalization_factor import generalization_factor
 from specs_lab.rewards.scoring import VERDICT
+from specs_lab.stages.common import journal_of
 from specs_lab.stages.context import StageContext
 from specs_lab.tracking.rows import RowWriter, write_samples
 from specs_lab.training.base import TrainingModule
@@ -136,7 +137,7 @@ class CurveCallback(Callback):
         self._name = f"{context.name}: evaluation"
         self._done = done
         # Several ranks answer together, and would have to agree on what each of them remembers.
-        self._recall = Journal(context.work / "answers") if world_size() == 1 else make_anew
+        self._recall = journal_of(context, "answers") if world_size() == 1 else make_anew
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lightning's hook: step 0, the base model."""

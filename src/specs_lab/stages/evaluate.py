@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from specs_lab.core.budget import Budget
-from specs_lab.core.journal import Journal
 from specs_lab.evaluation.runner import Evaluator
-from specs_lab.stages.common import load_model, open_loggers
+from specs_lab.stages.common import journal_of, load_model, open_loggers
 from specs_lab.stages.context import StageContext
 from specs_lab.stages.curve import Measurements, log_evaluation
 from specs_lab.stages.scoring import judge_of, require_golds
@@ -20,7 +19,7 @@ def run(context: StageContext) -> None:
         open_loggers(context) as loggers,
         context.progress.task(f"{context.name}: evaluation", len(evaluator.tasks)) as advance,
     ):
-        samples = evaluator(vlm, advance, recall=Journal(context.work / "answers"))
+        samples = evaluator(vlm, advance, recall=journal_of(context, "answers"))
         means = measurements.add(0, samples, Budget(vlm.forward_parameters))
         log_evaluation(loggers, means, context.options["suite"], step=0)
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from specs_lab.core.budget import Budget
-from specs_lab.core.journal import Journal
 from specs_lab.evaluation.exploration import Explored, Explorer
 from specs_lab.evaluation.suites.base import Suite
 from specs_lab.evaluation.suites.sampled import SampledSuite
 from specs_lab.metrics.exploration import measures
 from specs_lab.rewards.scoring import VERDICT
-from specs_lab.stages.common import load_model, open_loggers
+from specs_lab.stages.common import journal_of, load_model, open_loggers
 from specs_lab.stages.context import StageContext
 from specs_lab.stages.scoring import judge_of, require_golds
 from specs_lab.tracking.rows import RowWriter, write_measures
@@ -47,7 +46,7 @@ def run(context: StageContext) -> None:
     require_golds(context, graded, len(graded))
     explored: list[Explored] = []
     with context.progress.task(f"{context.name}: problems", len(explorer.tasks)) as advance:
-        for part in explorer.explore(vlm, Journal(context.work / "answers")):
+        for part in explorer.explore(vlm, journal_of(context, "answers")):
             explored += part
             advance(len(part))
     found = _long(explored, suite)

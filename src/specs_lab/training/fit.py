@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -148,7 +149,7 @@ def fit(
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
         # Lightning reads a name that newer releases of torch have deprecated.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-        Trainer(
+        lightning = Trainer(
             accelerator=trainer.accelerator,
             **_placement(trainer),
             use_distributed_sampler=False,  # modules take their share of a batch themselves
@@ -160,8 +161,23 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-        ).fit(module, loader, ckpt_path=resume, weights_only=True)
+        )
+        try:
+            lightning.fit(module, loader, ckpt_path=resume, weights_only=True)
+        except SystemExit as ended:
+            if isinstance(ended.__context__, KeyboardInterrupt):  # which Lightning turns into an exit of its own
+                raise KeyboardInterrupt from ended
+            raise
     module.vlm.model.eval()
+
+
+class InPlace(TorchCheckpointIO):
+    """Writes checkpoints where they are to be; Lightning's own go through the system's temporary folder."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Lightning's hook."""
+        del storage_options
+        torch.save(checkpoint, path)
 
 
 def _steps_done(checkpoint: Path, module: TrainingModule) -> int:
@@ -175,7 +191,7 @@ def _placement(trainer: TrainerOptions) -> dict[str, Any]:
     """Lightning's settings of who trains; ranks have found each other by now (:mod:`specs_lab.training.ranks`)."""
     ranks = world_size()
     if ranks == 1:  # whatever a cluster's variables say
-        return {"devices": 1, "plugins": [LightningEnvironment()]}
+        return {"devices": 1, "plugins": [LightningEnvironment(), InPlace()]}
     strategies: dict[str, Callable[[], Strategy]] = {
         "ddp": DDPStrategy,
         "fsdp2": lambda: ModelParallelStrategy(ranks, 1, save_distributed_checkpoint=False),
@@ -184,5 +200,5 @@ def _placement(trainer: TrainerOptions) -> dict[str, Any]:
         "devices": trainer.devices,
         "num_nodes": trainer.nodes,
         "strategy": strategies[trainer.strategy](),
-        "plugins": [cluster()],
+        "plugins": [cluster(), InPlace()],
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from specs_lab.cli.children import LOG_NAME, Command, run_side_by_side
+from specs_lab.cli.children import LOG_NAME, Command, Relay, run_side_by_side
 from specs_lab.cli.room import Needs, Room
 from specs_lab.core.progress import Event
 
@@ -139,6 +139,18 @@ report("again")
     assert record.messages[-1] == ("killed", "again")
     assert record.ended == {"killed": True, "other": True}
     assert record.tasks == [("start", "work"), ("end", "work"), ("start", "work")]  # what was left open was ended
+
+
+def test_what_an_attempt_that_was_given_up_still_says_of_its_tasks_is_passed_over() -> None:
+    record = Record()
+    relay = Relay("job", record)
+    relay({"event": "start", "task": "work", "total": 2})
+    relay.start_over()
+    relay({"event": "advance", "task": "work", "done": 1, "note": ""})
+    relay({"event": "end", "task": "work"})
+    relay({"event": "message", "text": "said"})
+    assert record.tasks == [("start", "work"), ("end", "work")]
+    assert record.messages == [("job", "said")]
 
 
 def test_a_job_that_is_killed_twice_has_failed(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -45,13 +47,32 @@ def test_reading_does_not_wait_and_half_a_line_does(pipe: tuple[EventReader, int
     assert reader.ended
 
 
-def test_a_job_whose_sweep_has_gone_ends() -> None:
-    read_end, write_end = os.pipe()
-    writer = EventWriter(write_end)
-    os.close(read_end)
-    with pytest.raises(SystemExit):
-        writer({"event": "message", "text": "x"})
-    os.close(write_end)
+JOB = """
+import os, signal, sys
+from specs_lab.cli.events import EventWriter
+from specs_lab.core.stopping import asked_to_stop, exit_on_sigterm, stopping_when_asked
+
+exit_on_sigterm()
+signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+read_end, write_end = os.pipe()
+writer = EventWriter(write_end)
+os.close(read_end)
+event = {"event": "message", "text": "x"}
+if sys.argv[1] == "training":
+    with stopping_when_asked():
+        writer(event)
+        writer(event)
+        print("saves" if asked_to_stop() else "trains on")
+else:
+    writer(event)
+    print("goes on")
+"""
+
+
+@pytest.mark.parametrize(("job", "said", "code"), [("training", "saves\n", 0), ("else", "", 143)])
+def test_a_job_whose_sweep_has_gone_ends_as_if_asked_to(job: str, said: str, code: int) -> None:
+    done = subprocess.run([sys.executable, "-c", JOB, job], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == (said, code), done.stderr
 
 
 def test_the_descriptor_is_not_handed_on(monkeypatch: pytest.MonkeyPatch, pipe: tuple[EventReader, int]) -> None:

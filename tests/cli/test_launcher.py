@@ -101,8 +101,13 @@ def test_threads_that_the_user_sets_are_kept(
 
 @pytest.mark.parametrize(
     ("trainer", "gpus", "n_jobs"),
-    [("cpu", [], 3), ("gpu", ["0"], 1), ("gpu", ["0", "3"], 2)],
-    ids=["cores", "one GPU", "two GPUs"],
+    [
+        (["trainer=cpu"], [], 3),
+        (["trainer=cpu", "trainer.threads=2", "trainer.strategy=ddp", "trainer.devices=2"], [], 2),
+        (["trainer=gpu"], ["0"], 1),
+        (["trainer=gpu"], ["0", "3"], 2),
+    ],
+    ids=["cores", "cores for processes and threads", "one GPU", "two GPUs"],
 )
 def test_as_many_jobs_as_cores_or_gpus(
     known: Composer,
@@ -110,13 +115,13 @@ def test_as_many_jobs_as_cores_or_gpus(
     tmp_path: Path,
     fake_model: list[str],
     monkeypatch: pytest.MonkeyPatch,
-    trainer: str,
+    trainer: list[str],
     gpus: list[str],
     n_jobs: int,
 ) -> None:
     monkeypatch.setattr(processes, "available_cores", lambda: 8)
     monkeypatch.setattr(processes, "visible_gpus", lambda: gpus)
-    fixed = [*fake_model, f"trainer={trainer}"]
+    fixed = [*fake_model, *trainer]
     monkeypatch.setattr("specs_lab.training.options.trainer._gpu_is_there", lambda: True)
     swept = _launcher([*_fixed(tmp_path / "sweep", fixed), "seed=0,1,2"])
     swept.launch([[*fixed, f"seed={seed}"] for seed in range(3)], 0)

@@ -4,14 +4,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from specs_lab.cli.children import LOG_NAME, Command, Outcome
-from specs_lab.cli.launchers.attended import EventTail
+from specs_lab.cli.launchers.attended import EVENTS_NAME, EventTail
 from specs_lab.cli.launchers.base import SweepLauncher
+from specs_lab.cli.launchers.elsewhere import Elsewhere
 from specs_lab.cli.launchers.submitted import (
     LocalQueueConfig,
     SlurmQueueConfig,
@@ -242,9 +243,30 @@ def test_without_submitit_the_user_is_told_what_to_install(tmp_path: Path, monke
         _run(launcher, [_command(tmp_path, "job", "")], Record())
 
 
+def test_what_a_sweep_before_reported_is_not_heard_and_what_comes_early_is(tmp_path: Path) -> None:
+    class Early(SubmititLocalLauncher):
+        """Its jobs are over before anybody follows them."""
+
+        def submitter(self, submitit: object, commands: Sequence[Command]) -> Callable[[int], Elsewhere]:
+            start = super().submitter(submitit, commands)
+            jobs = [start(index) for index in range(len(commands))]
+            deadline = time.monotonic() + 60
+            while jobs[0].exit_code() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            return jobs.__getitem__
+
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / EVENTS_NAME).write_text('{"event": "attempt"}\n{"event": "message", "text": "before"}\n')
+    record = Record()
+    launcher = Early(**_settings(LocalQueueConfig, tmp_path))
+    outcome = _run(launcher, [_command(tmp_path, "job", "say('early')")], record)[0]
+    assert "early" in record.of("job")
+    assert "before" not in record.of("job")
+    assert (outcome.exit_code, outcome.starts) == (0, 1)
+
+
 def test_half_a_line_of_a_killed_job_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    path.write_text('{"event": "of a sweep before"}\n')
     tail = EventTail(path)
     with path.open("a") as file:
         file.write('{"event": "message", "te')

@@ -1,6 +1,9 @@
 """How processes of one job are started, kept quiet and blamed."""
 
 import os
+import subprocess
+import sys
+import tempfile
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +19,16 @@ ENDED = {75, -15}
 
 @pytest.fixture(autouse=True)
 def no_ranks(monkeypatch):
-    for name in ("RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "SLURM_PROCID", EVENTS_FD_VARIABLE):
+    for name in (
+        "RANK",
+        "WORLD_SIZE",
+        "TORCHELASTIC_RUN_ID",
+        "SLURM_NTASKS",
+        "SLURM_PROCID",
+        EVENTS_FD_VARIABLE,
+        "SLURM_STEP_NUM_TASKS",
+        "SLURM_JOB_NAME",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -34,6 +46,30 @@ def test_only_the_first_of_several_keeps_the_output_folder(monkeypatch):
     first, folder, subfolder = quiet_arguments(typed)
     assert (first, subfolder) == ("trainer=ddp", "hydra.output_subdir=null")
     os.rmdir(folder.removeprefix("hydra.run.dir=").strip("'"))
+
+
+@pytest.mark.parametrize(("strategy", "is_one_of_several"), [("fsdp2", True), ("single", False)])
+def test_a_task_of_slurm_is_one_of_several_if_the_configuration_says_so(
+    monkeypatch, tmp_path, strategy, is_one_of_several
+):
+    """Also where the command line itself does not name the strategy."""
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "large.yaml").write_text(f"# @package _global_\ntrainer:\n  strategy: {strategy}\n")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    typed = ["--config-dir", str(tmp_path), "experiment=large"]
+    assert (quiet_arguments(typed) != typed) == is_one_of_several
+
+
+def test_the_folder_that_is_thrown_away_goes_with_its_process(tmp_path):
+    """However it ends, and whoever has started it."""
+    code = "from specs_lab.cli.ranks import quiet_arguments; print(quiet_arguments(['trainer=ddp'])[1])"
+    ranks = {"TORCHELASTIC_RUN_ID": "a", "RANK": "1", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **ranks}, capture_output=True, text=True, check=True
+    )
+    assert f"{tmp_path}/specs-lab-rank-" in done.stdout
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_sweep_by_each_of_several_processes_is_refused(monkeypatch):
@@ -54,6 +90,17 @@ def test_numbers_of_processes_must_agree(monkeypatch):
         require_ranks(TrainerOptions(strategy="ddp", devices=4))
     with pytest.raises(UserError, match="torchrun has started 2"):
         require_ranks(TrainerOptions())
+
+
+def test_a_batch_script_of_several_tasks_is_none_of_them(monkeypatch):
+    """It has SLURM's variables, but nobody else is there to be waited for."""
+    for name in ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"):
+        monkeypatch.setenv(name, "2")
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    two = TrainerOptions(strategy="ddp", devices=2)
+    assert not require_ranks(two)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")  # by srun
+    assert require_ranks(two)
 
 
 def _failure(rank: int, code: int, when: int) -> SimpleNamespace:

@@ -1,5 +1,6 @@
 """A journal answers calls that were made before, and only with what is on disk undamaged."""
 
+import errno
 import os
 import threading
 
@@ -59,6 +60,23 @@ def test_a_spoilt_line_counts_as_not_there_and_the_others_stay(tmp_path):
     assert list(resumed) == ["a", "c"]
     assert resumed("b", make)["pair"] == [4, 0.1]
     assert Journal(path)("b", make)["pair"] == [4, 0.1]
+
+
+def test_half_a_line_of_a_full_disk_spoils_no_other(tmp_path, monkeypatch):
+    path, make = tmp_path / "journal", Counted()
+    journal = Journal(path)
+    journal("a", make)
+
+    def half(descriptor, line):
+        os.write(descriptor, line[:20])
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("specs_lab.core.journal._write_all", half)
+        with pytest.raises(OSError, match="full"):
+            journal("b", make)
+    assert journal("c", make) == Journal(path)("c", make)
+    assert list(Journal(path)) == ["a", "c"]
 
 
 def test_a_file_that_changes_in_use_is_no_answer(tmp_path):

@@ -92,3 +92,9 @@ def test_redirects_lead_nowhere(serve, to: str):
     head = f"HTTP/1.1 307 Go\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n".encode()
     with pytest.raises(UserError, match="status 307"):
         serve(lambda connection: connection.sendall(head)).post(b"{}", Event())
+
+
+@pytest.mark.parametrize("refused", ["", "serve the model that is trained"])
+def test_no_message_names_an_option_that_is_not_there(refused: str):
+    line = Line(url="http://x", api_key_env="", timeout_s=1, retries=0, max_response_bytes=1, refused=refused)
+    assert (".retries" in line._fix(429)) == (not refused)

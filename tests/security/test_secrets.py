@@ -106,6 +106,16 @@ def test_secrets_on_the_command_line_are_refused_unseen(override: str):
         "rl.max_new_tokens=128",
         "hydra.job.env_set.OMP_NUM_THREADS=1",
         "hydra.searchpath=[file:///a/b]",
+        "logger.entity=my-team",
+        "logger.project=sk-learn-experiments-2026",
+        "logger.tags=[task-hf_token,risk-0123456789012345678901234567890123456789]",
+        "model.path=/home/me/hf_checkpoints_of_my_long_experiment_name_2026_01",
+        "model.revision=66285546d2b821cf421d4f5eb2576359d3770cd3",
+        "model.revision=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "model.path=${oc.env:HF_HOME}/models",
+        "judge.prompt='see https://x.example/a?mail=a@b.example'",
+        "rl.stop_token_ids=[1,2]",
+        "tokenizer=tokens",
     ],
 )
 @pytest.mark.usefixtures("canaries")
@@ -141,6 +151,17 @@ def test_names_of_secrets_by_hand():
     assert not any(
         map(is_secret, ("HOME", "TOKENIZERS_PARALLELISM", "WANDB_IDENTITY_TOKEN_FILE", "MONKEY", "KEYBOARD"))
     )
+
+
+def test_short_secrets_are_words_and_paths_and_public_keys_are_none(tmp_path: Path):
+    key = tmp_path / "id_rsa"
+    key.touch()
+    environment = {"DB_PASSWORD": "postgres", "SSH_KEY": str(key), "GPG_PUBLIC_KEY": "A035C8C19219BA821ECE"}
+    assert secret_in("judge.url=http://host/?p=postgres", environment) == "holds the secret of the variable DB_PASSWORD"
+    assert secret_in("logger.project=postgresql", environment) is None
+    assert secret_in(f"data.path={key}.d", environment) is None
+    assert secret_in("logger.project=A035C8C19219BA821ECE", environment) is None
+    assert secret_in("xsk-1/abcdefgh-ijkx", {"A_KEY": "sk-1/abcdefgh-ijk"}) is not None  # long ones within words too
 
 
 def test_what_others_write_is_shown_without_secrets():

@@ -15,7 +15,7 @@ from specs_lab.core.errors import Fault
 from specs_lab.core.lease import Lease
 from specs_lab.core.progress import Progress
 from specs_lab.stages.drafts import STALE_DRAFT_DAYS
-from specs_lab.stages.store import MANIFEST, WORK, DamagedArtifact, Store, file_hashes, read_manifest, verify
+from specs_lab.stages.store import MANIFEST, WORK, DamagedArtifact, Store, file_hash, file_hashes, read_manifest, verify
 
 KIND, KEY = "rl", "0123456789abcdef0123"
 
@@ -366,6 +366,26 @@ def test_an_artifact_without_a_manifest_is_damaged(store: Store, text: str | Non
     (folder / MANIFEST).unlink() if text is None else (folder / MANIFEST).write_text(text)
     with pytest.raises(DamagedArtifact, match="no manifest that can be read"):
         verify(folder)
+
+
+@pytest.mark.parametrize("asked", ["verified", "made"])
+def test_who_reads_what_another_process_moves_away_finds_it_damaged(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """That process has found it damaged, and is about to make it anew."""
+    folder, _ = store.make(KIND, KEY, write("old"), {})
+
+    def moved_first(path: Path) -> str:
+        if path.is_relative_to(folder) and not (tmp_path / "aside").exists():
+            folder.rename(tmp_path / "aside")
+        return file_hash(path)
+
+    monkeypatch.setattr("specs_lab.stages.artifacts.file_hash", moved_first)
+    if asked == "verified":
+        with pytest.raises(DamagedArtifact):
+            verify(folder)
+    else:
+        assert store.make(KIND, KEY, write("new"), {}, check=True) == (folder, True)
 
 
 def test_what_is_found_is_read_and_made_anew_if_asked_for(store: Store, messages: list[str]) -> None:

@@ -1,7 +1,7 @@
-"""Trains each method for two steps, as one of several ranks; run by test_distributed.py in processes of its own.
+"""Trains each method for two steps, as one of several ranks; run by test_distributed.py and benchmarks/ranks.py.
 
-Usage: python ranks.py <folder> <strategy> [<checkpoint>]; the number of ranks and this one's come from torchrun's
-variables. With a checkpoint, all that is done is to go on from there.
+Usage: python ranks.py <folder> <strategy>; the number of ranks and this one's come from torchrun's variables. Without a
+strategy, processes for each are forked from this one; their results are in folders by strategy.
 """
 
 import json
@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from forked import exit_codes, start
 from lightning import Callback
 from safetensors.torch import save_file
 
@@ -35,8 +36,6 @@ from specs_lab.training.options.trainer import TrainerOptions
 from specs_lab.training.ranks import joined
 from specs_lab.training.sharding import whole_state
 
-RANKS = int(os.environ.get("WORLD_SIZE", "1"))
-TRAINER = TrainerOptions(strategy=sys.argv[2], devices=RANKS, timeout_s=float(os.environ.get("RANKS_TIMEOUT_S", "60")))
 STEPS = 2
 KINDS = {"sft": (SFTModule, SFTOptions), "dpo": (DPOModule, DPOOptions), "hybrid": (HybridModule, HybridOptions)}
 PROBLEMS = [make_problem(name, seed=0, index=i) for i, name in enumerate(("count", "arrow", "digits", "add", "clock"))]
@@ -74,8 +73,8 @@ class _SaveAfterOne(Callback):
             trainer.save_checkpoint(self._path)
 
 
-def _train(name, size, folder, **more):
-    """Two steps on batches of ``size``; with one item the second rank has nothing to do."""
+def _module(name, size):
+    """A method's module for two steps on batches of ``size``, and the items of the batches."""
     torch.manual_seed(0)
     vlm = VLM.load(
         CHECKPOINTS / "tiny-0", setup=ModelSetup(freeze_vision=name != "sft", freeze_projector=name != "sft")
@@ -96,16 +95,18 @@ def _train(name, size, folder, **more):
     else:
         module_type, options_type = KINDS[name]
         module = module_type(vlm, options_type(**common, batch_size=size), 150)
-    fit(
-        module,
-        Items(size * STEPS, lambda i: items[i % len(items)]),
-        ConsecutiveBatches(size, STEPS),
-        trainer=TRAINER,
-        **more,
-    )
-    state = whole_state(vlm.model) or vlm.model.state_dict()
+    return module, items
+
+
+def _train(trainer, name, size, folder, **more):
+    """Two steps; with one item the second rank has nothing to do."""
+    module, items = _module(name, size)
+    data = Items(size * STEPS, lambda i: items[i % len(items)])
+    fit(module, data, ConsecutiveBatches(size, STEPS), trainer=trainer, **more)
+    model = module.vlm.model
+    state = whole_state(model) or model.state_dict()
     if rank() == 0:
-        learns = {key for key, value in vlm.model.named_parameters() if value.requires_grad}
+        learns = {key for key, value in model.named_parameters() if value.requires_grad}
         weights = {key: value.detach().clone() for key, value in state.items() if key in learns}
         save_file(weights, folder / f"{name}-{size}.safetensors")
         metrics = {**module.step_metrics, "tokens": module.budget.tokens, "flops": module.budget.flops}
@@ -113,15 +114,60 @@ def _train(name, size, folder, **more):
         (folder / f"{name}-{size}.seconds").write_text(str(module.budget.seconds))  # of steps alone
 
 
-if __name__ == "__main__":
-    with joined(TRAINER):
-        if sys.argv[3:]:
-            _train("dpo", 5, Path(sys.argv[1]), resume=Path(sys.argv[3]))
-            sys.exit()
+def _trainer(strategy):
+    return TrainerOptions(strategy=strategy, devices=int(os.environ.get("WORLD_SIZE", "1")), timeout_s=240)
+
+
+def _all(folder, strategy):
+    """Every training, and one of them again, interrupted after its first step."""
+    trainer, again = _trainer(strategy), folder / "again"
+    again.mkdir(parents=True, exist_ok=True)
+    with joined(trainer):
         for method in ("sft", "dpo", "hybrid", "grpo"):
             for count in (5, 1):
-                _train(method, count, Path(sys.argv[1]))
-        # Again, interrupted after the first step.
-        (again := Path(sys.argv[1]) / "again").mkdir(exist_ok=True)
-        _train("dpo", 5, again, callbacks=[_SaveAfterOne(again / "one.ckpt")])
-        _train("dpo", 5, again, resume=again / "one.ckpt")
+                _train(trainer, method, count, folder)
+        _train(trainer, "dpo", 5, again, callbacks=[_SaveAfterOne(again / "one.ckpt")])
+        _train(trainer, "dpo", 5, again, resume=again / "one.ckpt")
+
+
+def _move(folder, checkpoint):
+    """Goes on alone from a checkpoint that several ranks have written."""
+    folder.mkdir()
+    _train(_trainer("single"), "dpo", 5, folder, resume=checkpoint)
+
+
+class _Full(Callback):
+    """The second rank has no memory left in its first pass."""
+
+    def on_train_start(self, trainer, pl_module):
+        def passes(*_):
+            raise MemoryError("there is no more")
+
+        if rank() == 1:
+            pl_module.vlm.core.register_forward_hook(passes)
+
+
+def _run_out(folder, strategy):
+    with joined(trainer := _trainer(strategy)):
+        _train(trainer, "dpo", 5, folder, callbacks=[_Full()])
+
+
+def _fork_all(folder):
+    """Everything that test_distributed.py looks at; processes of all strategies at once."""
+    trained = [
+        process
+        for strategy in ("single", "ddp", "fsdp2")
+        for process in start(_all, folder / strategy, strategy, ranks=1 if strategy == "single" else 2)
+    ]
+    exhausted = start(_run_out, folder, "fsdp2", ranks=2, log=folder / "exhausted")
+    codes = exit_codes(trained) + exit_codes(start(_move, folder / "moved", folder / "fsdp2/again/one.ckpt", ranks=1))
+    (folder / "exhausted.json").write_text(json.dumps(exit_codes(exhausted)))
+    if any(codes):
+        sys.exit(f"exit codes {codes}")
+
+
+if __name__ == "__main__":
+    if sys.argv[2:]:
+        _all(Path(sys.argv[1]), sys.argv[2])
+    else:
+        _fork_all(Path(sys.argv[1]))

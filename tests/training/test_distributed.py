@@ -2,9 +2,10 @@
 
 import json
 import os
-import socket
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,39 +16,34 @@ STRATEGIES = ("ddp", "fsdp2")
 TIMEOUT_S = 300
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _start(ranks: int, script: str, *arguments: str) -> list[tuple[int, str]]:
-    """Runs a script of this folder in that many processes, as torchrun would; exit code and output of each."""
-    port = str(_free_port())
-    processes = []
-    for rank in range(ranks):
-        where = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
-        where |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": "0"}
-        command = [sys.executable, str(Path(__file__).with_name(script)), *arguments]
-        environment = {**os.environ, **(where if ranks > 1 else {})}
-        processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+def _run(script: str, folder: Path) -> str:
+    """Runs a script of this folder, and with it the ranks that it starts; returns what it prints."""
+    command = [sys.executable, str(Path(__file__).with_name(script)), str(folder)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
-        outputs = [process.communicate(timeout=TIMEOUT_S)[0].decode() for process in processes]
+        said, errors = process.communicate(timeout=TIMEOUT_S)
     finally:
-        for process in processes:
-            process.kill()
-    return [(process.returncode, output) for process, output in zip(processes, outputs, strict=True)]
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert process.returncode == 0, errors[-8000:]
+    return said
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> dict[str, Path]:
+def folder(tmp_path_factory) -> Path:
+    """Where the results of all strategies are."""
+    made = tmp_path_factory.mktemp("ranks")
+    _run("ranks.py", made)
+    return made
+
+
+@pytest.fixture
+def runs(folder) -> dict[str, Path]:
     """Folders of results by strategy."""
-    folders = {}
-    for strategy in ("single", *STRATEGIES):
-        folders[strategy] = tmp_path_factory.mktemp(strategy)
-        ended = _start(1 if strategy == "single" else 2, "ranks.py", str(folders[strategy]), strategy)
-        assert all(code == 0 for code, _ in ended), "\n".join(output for _, output in ended)
-    return folders
+    return {strategy: folder / strategy for strategy in ("single", *STRATEGIES)}
 
 
 @pytest.mark.parametrize("size", [5, 1])
@@ -71,18 +67,28 @@ def test_a_training_goes_on_from_its_checkpoint_bit_for_bit(runs, strategy):
     assert all(value.equal(again[name]) for name, value in straight.items())
 
 
-def test_a_training_goes_on_under_another_strategy(runs, tmp_path):
+def test_a_training_goes_on_under_another_strategy(runs, folder):
     """What ranks have written together, one process can load."""
-    ended = _start(1, "ranks.py", str(tmp_path), "single", str(runs["fsdp2"] / "again" / "one.ckpt"))
-    assert ended[0][0] == 0, ended[0][1]
-    straight, moved = (load_file(path / "dpo-5.safetensors") for path in (runs["single"], tmp_path))
+    straight, moved = (load_file(path / "dpo-5.safetensors") for path in (runs["single"], folder / "moved"))
     assert all((value - moved[name]).abs().mean() < 2e-6 for name, value in straight.items())
+
+
+def test_who_runs_out_of_memory_while_others_wait_for_its_share_is_named(folder):
+    assert all(json.loads((folder / "exhausted.json").read_text()))
+    assert "process 1: memory ran out; processes that share a model" in (folder / "exhausted.1").read_text()
 
 
 def test_the_comparison_can_fail(runs):
     """Negative control: the two batch sizes are different trainings, far outside of what is called equal."""
     one, other = (load_file(runs["single"] / f"dpo-{size}.safetensors") for size in (5, 1))
     assert max((value - other[name]).abs().mean() for name, value in one.items()) > 1e-5
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory) -> tuple[Path, dict[str, list[int]]]:
+    """Where ranks that were lost, and those that waited for them, have left their last words; their exit codes."""
+    made = tmp_path_factory.mktemp("lost")
+    return made, json.loads(_run("lost_rank.py", made))
 
 
 @pytest.mark.parametrize(
@@ -93,8 +99,15 @@ def test_the_comparison_can_fail(runs):
         ("fails", "rank 1: ValueError: the disk of rank 1 is full"),
     ],
 )
-def test_a_lost_rank_is_named_and_the_others_end(how, said):
-    (code, output), (lost, _) = _start(2, "lost_rank.py", how)
-    assert said in output
-    assert code in (1, 75)
-    assert lost != 0
+def test_a_lost_rank_is_named_and_the_others_end(lost, how, said):
+    folder, codes = lost
+    assert said in (folder / f"{how}.0").read_text()
+    assert codes[how][0] in (1, 75)
+    assert codes[how][1] != 0
+
+
+def test_where_one_rank_is_asked_to_stop_all_do_and_none_before_the_checkpoint_is_there(lost):
+    folder, codes = lost
+    assert codes["is asked to stop"] == [143, 143]
+    for rank in range(2):
+        assert "leaves with the checkpoint of step 7" in (folder / f"is asked to stop.{rank}").read_text()

@@ -119,9 +119,11 @@ class Relay:
         self._open: list[str] = []
 
     def __call__(self, event: Event) -> None:
-        """Hands an event on."""
+        """Hands an event on, unless it is of a task that is not open: an attempt that was given up may still speak."""
         if event["event"] == "start":
             self._open.append(event["task"])
+        elif "task" in event and event["task"] not in self._open:
+            return
         elif event["event"] == "end":
             self._open.remove(event["task"])
         self._watcher.job_event(self._name, event)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 from specs_lab.core.progress import Event
+from specs_lab.core.stopping import ask_to_stop
 
 EVENTS_FD_VARIABLE = "SPECS_LAB_EVENTS_FD"
 _CHUNK = 65536
@@ -26,15 +27,15 @@ class EventWriter:
     def __call__(self, event: Event) -> None:
         """Writes one event.
 
-        Raises:
-            SystemExit: If the reader has gone: the sweep was killed, so this job, which it can no longer end, ends.
+        If the reader has gone, the sweep was killed and can no longer end this job, which then ends as at SIGTERM: a
+        training writes a checkpoint first.
         """
         rest = json.dumps(event).encode() + b"\n"
         try:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
-        except BrokenPipeError as error:
-            raise SystemExit("the sweep that started this job has gone") from error
+        except BrokenPipeError:
+            ask_to_stop()
 
     @classmethod
     def from_environment(cls) -> EventWriter | None:

@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from specs_lab.core.stopping import asked_to_stop
+from specs_lab.core.stopping import ask_to_stop
 
 PARENT_VARIABLE = "SPECS_LAB_PARENT"
 _POLL_S = 0.5
@@ -38,8 +38,7 @@ def end_with_parent() -> None:
 def _watch(parent: int, grace_s: float) -> None:
     while os.getppid() == parent:
         time.sleep(_POLL_S)
-    if not asked_to_stop():  # a second SIGTERM would not wait for the checkpoint
-        os.kill(os.getpid(), signal.SIGTERM)
+    ask_to_stop()
     time.sleep(grace_s)
     if os.getpgrp() == os.getpid():  # with what this process has started
         os.killpg(os.getpid(), signal.SIGKILL)

@@ -7,6 +7,7 @@ of them fails, and which is removed if none does.
 
 from __future__ import annotations
 
+import atexit
 import os
 import select
 import shutil
@@ -19,6 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.utils import get_args_parser
+from omegaconf import OmegaConf
+
+from specs_lab.cli.composition import CONFIG_NAME, CompositionError, composer
 from specs_lab.cli.events import EVENTS_FD_VARIABLE, EventWriter
 from specs_lab.cli.exits import EXIT_FAILED
 from specs_lab.cli.jobs import quoted
@@ -29,9 +34,10 @@ from specs_lab.training.options.trainer import TrainerOptions
 EVENTS_PIPE_VARIABLE = "SPECS_LAB_EVENTS_PIPE"
 _LOGS = "ranks"
 _GRACE_S = 30
-"""How long processes may take to end when they are asked to."""
+"""How long processes may take to end when what started them has gone."""
+_FINISH_S = 600
+"""How long they may take to finish a step and write a checkpoint when they are asked to stop."""
 _LINES = 20
-_STRATEGIES = ("=ddp", "=fsdp2")
 
 
 def require_no_sweep(sweeps: bool) -> None:
@@ -48,14 +54,27 @@ def require_no_sweep(sweeps: bool) -> None:
 
 def quiet_arguments(arguments: Sequence[str]) -> list[str]:
     """What a process that is not the first of several is to be started with: its output folder is thrown away."""
-    number = os.environ.get("RANK") if "TORCHELASTIC_RUN_ID" in os.environ else None
-    if number is None and any(one.startswith("trainer") and one.endswith(_STRATEGIES) for one in arguments):
-        number = os.environ.get("SLURM_PROCID")
-    if not int(number or 0):
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        is_follower = os.environ.get("RANK", "0") != "0"
+    else:  # SLURM's tasks may also be runs of their own
+        is_follower = os.environ.get("SLURM_PROCID", "0") != "0" and _asks_for_several(arguments)
+    if not is_follower:
         return list(arguments)
     folder = tempfile.mkdtemp(prefix="specs-lab-rank-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     own = [one for one in arguments if not one.startswith("hydra.run.dir=")]
     return [*own, f"hydra.run.dir={quoted(folder)}", "hydra.output_subdir=null"]
+
+
+def _asks_for_several(arguments: Sequence[str]) -> bool:
+    """Whether the configuration, of which the command line need not say all, is of several processes."""
+    flags = get_args_parser().parse_args(list(arguments))
+    folder = Path(flags.config_dir) if flags.config_dir else None
+    try:
+        with composer(flags.config_name or CONFIG_NAME, folder) as known:
+            return OmegaConf.select(known.compose(flags.overrides), "trainer.strategy") in ("ddp", "fsdp2")
+    except CompositionError:
+        return False  # what is wrong is said when it is checked
 
 
 def among_ranks(
@@ -90,9 +109,6 @@ def among_ranks(
     except RankMissing as error:
         print(error, file=sys.stderr)
         sys.exit(EXIT_FAILED)
-    finally:
-        if os.environ.get("RANK", "0") != "0" and folder.name.startswith("specs-lab-rank-"):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def events_of_sweep() -> EventWriter | None:
@@ -129,7 +145,7 @@ def start_ranks(trainer: TrainerOptions, folder: Path, arguments: Sequence[str])
         rdzv_endpoint="localhost:0",  # a free port
         local_addr="localhost",
         max_restarts=0,
-        shutdown_timeout=_GRACE_S,
+        shutdown_timeout=_FINISH_S,
         logs_specs=DefaultLogsSpecs(str(logs), redirects=dict.fromkeys(range(1, trainer.devices), Std.ALL)),
     )
     own = [one for one in arguments if not one.startswith("hydra.run.dir=")]

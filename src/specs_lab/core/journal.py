@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from specs_lab.core.atomic import sync_folder
+
 _CHECKSUM = 8
 
 
@@ -117,8 +119,13 @@ class Journal:
         try:
             _write_all(descriptor, line)
             os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, self._size)  # half a line would spoil the next one, of another thread
+            raise
         finally:
             os.close(descriptor)
+        if not self._size:
+            sync_folder(self._path.parent)
         self._places[key] = (self._size, len(line))
         self._size += len(line)
 

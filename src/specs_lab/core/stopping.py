@@ -6,8 +6,10 @@ kill. A training asks :func:`asked_to_stop` after each step, writes a checkpoint
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,6 +22,14 @@ class _State:
     patient = 0
     """How many callers have promised to ask."""
     asked = False
+    asked_by_itself = threading.Lock()
+    """Held for good once this process has sent itself the signal."""
+
+
+def ask_to_stop() -> None:
+    """Sends this process SIGTERM, unless it has been sent one: a second would not wait for a checkpoint."""
+    if not _State.asked and _State.asked_by_itself.acquire(blocking=False):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def asked_to_stop() -> bool:

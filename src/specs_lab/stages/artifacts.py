@@ -74,13 +74,24 @@ def verify(folder: Path) -> None:
 
 def damage_of(folder: Path) -> str | None:
     """What of the files that an artifact's manifest names is not as it was made, or None."""
-    changed = _changed(folder, read_manifest(folder)["files"])
+    try:
+        recorded = read_manifest(folder)["files"]
+    except FileNotFoundError:
+        return "has just been moved away"  # by another process that found it damaged
+    changed = _changed(folder, recorded)
     return f"is damaged: {changed[0]} has another SHA-256 than when it was made" if changed else None
 
 
 def _changed(folder: Path, recorded: Mapping[str, str]) -> list[str]:
-    present = file_hashes(folder)
-    return [name for name, digest in recorded.items() if present.get(name) != digest]
+    return [name for name, digest in recorded.items() if _hash_of(folder / name) != digest]
+
+
+def _hash_of(path: Path) -> str | None:
+    """The SHA-256 of a file, in hex; None if it is gone, perhaps just now: another process may move it away."""
+    try:
+        return file_hash(path)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
 
 
 def flaw_of(folder: Path, kind: str, key: str) -> str | None:

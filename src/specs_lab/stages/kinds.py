@@ -148,6 +148,7 @@ _EVALUATION = (
 )
 _RL = (
     "specs_lab.stages.rl",
+    "specs_lab.training.groups",
     "specs_lab.training.grpo",
     "specs_lab.training.prompt_masking",
     "specs_lab.data.task_lists",

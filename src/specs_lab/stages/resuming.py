@@ -11,8 +11,8 @@ from lightning import Callback
 
 from specs_lab.core.stopping import stopping_when_asked
 from specs_lab.stages.context import StageContext
-from specs_lab.training.checkpoints import Checkpoint, CheckpointCallback, Checkpoints, Keeper
-from specs_lab.training.distributed import from_first, rank
+from specs_lab.training.checkpoints import Checkpoint, CheckpointCallback, Checkpoints, Keeper, OwnSignals
+from specs_lab.training.distributed import rank, when_first_says
 from specs_lab.training.fit import fit
 
 ROWS = "rows.csv"
@@ -37,8 +37,8 @@ class Resuming:
         self._context = context
         checkpoints = Checkpoints(context.work / "checkpoints", trainer.checkpoints_kept, self._tell)
         self.keeper = Keeper(checkpoints, trainer.checkpoint_every_s, {ROWS: rows})
-        # The first rank's work folder is the one that counts.
-        self.found: Checkpoint | None = from_first(checkpoints.newest() if rank() == 0 else None)
+        # The first rank's work folder is the one that counts; reading all of a large checkpoint takes a while.
+        self.found: Checkpoint | None = when_first_says(checkpoints.newest() if rank() == 0 else None)
         if self.found:
             self._tell(f"goes on after step {self.found.step}")
             shutil.copyfile(self.found.folder / ROWS, rows)
@@ -52,7 +52,8 @@ class Resuming:
         """As :func:`specs_lab.training.fit.fit`, from where the training stands, with checkpoints along the way."""
         resume = self.found.state if self.found else None
         with self.stopping():
-            fit(*arguments, callbacks=[*callbacks, CheckpointCallback(self.keeper)], resume=resume, **options)
+            own = [OwnSignals(), *callbacks, CheckpointCallback(self.keeper)]
+            fit(*arguments, callbacks=own, resume=resume, **options)
 
     @contextmanager
     def stopping(self) -> Generator[None]:

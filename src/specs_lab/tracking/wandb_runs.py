@@ -7,6 +7,7 @@ told once, and nothing more is logged to that run.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,8 @@ def start_run(options: LoggerOptions, mode: str, logs: Path, tell: Tell, **about
     Raises:
         UserError: If W&B does not start.
     """
+    # What W&B tells its makers about errors holds up the end of a process for half a minute if nobody takes it.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     logs.mkdir(parents=True, exist_ok=True)  # else W&B warns, and writes to the system's temporary folder
     server = wandb.Settings().base_url
     lenient = mode == "online if possible"

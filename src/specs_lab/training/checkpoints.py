@@ -20,7 +20,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from specs_lab.core.stopping import EXIT_TERMINATED, asked_to_stop, listen_again
-from specs_lab.training.distributed import from_first, rank
+from specs_lab.training.distributed import from_all, from_first, rank, when_first_says
 
 STATE = "state.ckpt"
 _CHECKSUMS = "checksums.json"
@@ -84,6 +84,7 @@ class Checkpoints:
         save(draft / STATE)
         if rank() == 0:
             self._publish(draft, files)
+        when_first_says(None)  # a rank that ended sooner, because it was asked to stop, would take the writer along
 
     def _publish(self, draft: Path, files: Mapping[str, Path]) -> None:
         """Adds files and checksums to a draft whose state is there, and gives it its name."""
@@ -168,10 +169,11 @@ class Keeper:
             save: Writes the state to the path that it is given.
 
         Raises:
-            SystemExit: If the process was asked to stop; the checkpoint is written then.
+            SystemExit: If a process of the training was asked to stop; the checkpoint is written then.
         """
-        stop, due = from_first((asked_to_stop(), self._is_due()))
-        if due or stop:
+        asked, due = zip(*from_all((asked_to_stop(), self._is_due())), strict=True)
+        stop = any(asked)  # one machine may be taken away alone
+        if due[0] or stop:
             start = time.monotonic()
             self._checkpoints.write(step, save, self._files)
             self._written = time.monotonic()
@@ -184,15 +186,19 @@ class Keeper:
         return time.monotonic() - self._written >= wait
 
 
+class OwnSignals(Callback):
+    """Takes SIGTERM back from Lightning; to be the first callback, as others may evaluate when training starts."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lightning's hook."""
+        listen_again()
+
+
 class CheckpointCallback(Callback):
     """Lets a keeper write Lightning's checkpoints; to be the last callback, so that a step's results are in them."""
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Lightning's hook."""
-        listen_again()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

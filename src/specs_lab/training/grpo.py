@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from specs_lab.metrics import reflections
-from specs_lab.models.prompts import Prompt, Row, row_tokens
+from specs_lab.models.prompts import Row, row_tokens
 from specs_lab.models.reference import Reference, make_reference
 from specs_lab.models.vlm import VLM
 from specs_lab.objectives.advantages import group_advantages
@@ -31,7 +29,7 @@ from specs_lab.rollout.inprocess import room
 from specs_lab.rollout.sampling import Completion, Sampling
 from specs_lab.training.base import TrainingModule
 from specs_lab.training.distributed import gathered, my_share, summed
-from specs_lab.training.guards.offenders import Finding, text_of
+from specs_lab.training.groups import Group, sums_over
 from specs_lab.training.prompt_masking import masked_rows
 
 Spare = Callable[[int, int, int], Task]
@@ -40,53 +38,6 @@ NextTasks = Callable[[int], Sequence[Task]]
 """A step's number, from 0, to its batch; empty behind the last one."""
 _SPENT = ("prompts", "sampled", "trained", "reference")
 """What tokens are spent on."""
-
-
-@dataclass(frozen=True)
-class _Group:
-    """The responses to one prompt and what they earned.
-
-    Attributes:
-        task: Id of the task.
-        prompt: The prompt.
-        completions: The responses.
-        scores: What the reward function says of each.
-    """
-
-    task: str
-    prompt: Prompt
-    completions: Sequence[Completion]
-    scores: Sequence[Score]
-
-    @property
-    def rewards(self) -> Tensor:
-        """(group,) float, what advantages are made of."""
-        return torch.tensor([score.reward for score in self.scores], dtype=torch.float32)
-
-    @property
-    def teaches(self) -> bool:
-        """Whether responses are scored differently, apart from what only shapes the reward."""
-        return len({score.substance for score in self.scores}) > 1
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right answers."""
-        return sum(score.accuracy for score in self.scores) / len(self.scores)
-
-    def not_finite(self) -> list[Finding]:
-        """The responses whose log-probabilities or reward are no finite numbers."""
-        pairs = zip(self.completions, self.scores, strict=True)
-        return [
-            {
-                "id": self.task,
-                "what": "sampling" if math.isfinite(reward) else "reward",
-                "reward": text_of(reward),
-                "tokens": len(self.prompt.token_ids) + len(one.token_ids),
-                "again": True,
-            }
-            for one, reward, logprob in ((one, score.reward, sum(one.logprobs)) for one, score in pairs)
-            if not math.isfinite(reward + logprob)
-        ]
 
 
 @dataclass(frozen=True)
@@ -213,7 +164,7 @@ class GRPOModule(TrainingModule):
         self._charge()
         return {**self._rollout_metrics(first, drawn), **engine_metrics, **trained}
 
-    def _left_out(self, groups: Sequence[_Group]) -> bool:
+    def _left_out(self, groups: Sequence[Group]) -> bool:
         """Whether the step has no update because of rewards or log-probabilities that are not finite; for all ranks.
 
         Raises:
@@ -227,7 +178,7 @@ class GRPOModule(TrainingModule):
         self.guard.leave_out(found, what, self.steps + 1, self.updates, responses)
         return True
 
-    def _fits(self, group: _Group) -> bool:
+    def _fits(self, group: Group) -> bool:
         """Whether a group is neither too easy nor too hard to be trained on (MM-Eureka)."""
         return self.options.accuracy_low <= group.accuracy <= self.options.accuracy_high
 
@@ -250,13 +201,13 @@ class GRPOModule(TrainingModule):
 
     def _grouped(
         self, tasks: Sequence[Task], questions: Sequence[Question], made: Sequence[Sequence[Completion]]
-    ) -> list[_Group]:
+    ) -> list[Group]:
         """Scores the responses to tasks, and counts them."""
         self._spent["prompts"] += sum(len(question.prompt.token_ids) for question in questions)
         self._spent["sampled"] += sum(len(one.token_ids) for group in made for one in group)
         scores = iter(self._score(tasks, made))
         return [
-            _Group(task.id, question.prompt, group, [next(scores) for _ in group])
+            Group(task.id, question.prompt, group, [next(scores) for _ in group])
             for task, question, group in zip(tasks, questions, made, strict=True)
         ]
 
@@ -280,7 +231,7 @@ class GRPOModule(TrainingModule):
         answered = [task for task, group in zip(tasks, made, strict=True) for _ in group]
         return self.score(responses, answered, self.rollouts / self.options.steps)
 
-    def _resample(self, groups: Sequence[_Group], places: Sequence[int]) -> tuple[list[_Group], int]:
+    def _resample(self, groups: Sequence[Group], places: Sequence[int]) -> tuple[list[Group], int]:
         """Replaces groups whose scores are all equal by groups of other tasks (DAPO's dynamic sampling, eq. 11).
 
         Deviations: what must differ is the score, not the correctness alone, which with a reward for the format would
@@ -433,27 +384,10 @@ class GRPOModule(TrainingModule):
         self.budget.train(int(spent["trained"]))
         self.budget.forward(int(spent["reference"]))
 
-    def _rollout_metrics(self, groups: Sequence[_Group], drawn: int) -> dict[str, float]:
+    def _rollout_metrics(self, groups: Sequence[Group], drawn: int) -> dict[str, float]:
         """Means over the responses of the batch as it was first drawn, all ranks included."""
-        scores = [score for group in groups for score in group.scores]
-        completions = [one for group in groups for one in group.completions]
-        own = {
-            "reward": sum(score.reward for score in scores),
-            "format": sum(score.format for score in scores),
-            "accuracy": sum(score.accuracy for score in scores),
-            "joint": sum(score.format and score.accuracy for score in scores),
-            "length": sum(len(one.token_ids) for one in completions),
-            "truncated": sum(one.truncated for one in completions),
-            "zero_variance": sum(not group.teaches for group in groups) * self.options.group_size,
-            "left_out": sum(not self._fits(group) for group in groups) * self.options.group_size,
-            "all_right": sum(group.accuracy == 1 for group in groups) * self.options.group_size,
-            "all_wrong": sum(group.accuracy == 0 for group in groups) * self.options.group_size,
-            "reflections": sum(reflections.count(self.vlm.decode(one.token_ids)) for one in completions),
-            "grading_stopped": sum(score.stopped for score in scores),
-            **{f"reward/{name}": sum(score.terms.get(name, 0.0) for score in scores) for name in self.reward_terms},
-            "count": len(scores),
-            "drawn": drawn,
-        }
+        own = sums_over(groups, self._fits, self.reward_terms, self.vlm.decode)
+        own["drawn"] = drawn
         total = summed({name: float(value) for name, value in own.items()}, self.vlm.device)
         count, drawn_again = total.pop("count"), total.pop("drawn")
         metrics = {f"rollout/{name}": value / count for name, value in total.items()}

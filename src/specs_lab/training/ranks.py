@@ -35,10 +35,13 @@ class OtherRankFailed(RuntimeError):
 
 
 def cluster() -> ClusterEnvironment | None:
-    """Who started this process as one of several; None if nobody did."""
+    """Who started this process as one of several; None if nobody did.
+
+    A batch script knows how many tasks its job has, but is none of them: only srun numbers those of a step.
+    """
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
-    if SLURMEnvironment.detect() and SLURMEnvironment().world_size() > 1:
+    if SLURMEnvironment.detect() and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         return SLURMEnvironment(auto_requeue=False)  # its handlers of signals are not ours
     return None
 

@@ -168,7 +168,7 @@ class EventTail:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._place = path.stat().st_size if path.is_file() else 0  # of a sweep before, into the same folder
+        self._place = 0
         self._rest = b""
 
     def read(self) -> Iterator[Event]:

@@ -39,6 +39,12 @@ class Elsewhere(ABC):
         """Ends it, whatever it is doing."""
 
 
+def forget_events(commands: Sequence[Command]) -> None:
+    """Removes what jobs of a sweep before, into the same folders, have reported; to be called before any is started."""
+    for command in commands:
+        (command.folder / EVENTS_NAME).unlink(missing_ok=True)
+
+
 def follow_all(
     commands: Sequence[Command],
     watcher: Watcher,

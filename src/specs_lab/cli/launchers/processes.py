@@ -16,7 +16,8 @@ class ProcessLauncherConfig:
     """Settings of `processes`.
 
     Attributes:
-        n_jobs: Jobs at a time; None: as many as cores, or as GPUs allow.
+        n_jobs: Jobs at a time; None: as many as cores allow, of which one takes ``trainer.devices`` times
+            ``trainer.threads``, or as GPUs allow.
         memory_gb: Main memory for all jobs together, in GB; None: what is free.
         job_memory_gb: Main memory that one job needs, in GB; None: as the preflight estimates it.
         grace_s: How long jobs that are to end may take to write a checkpoint, in seconds.
@@ -93,7 +94,7 @@ class ProcessLauncher(SweepLauncher):
 
     def _default_jobs(self, needs: Sequence[Needs]) -> int:
         if not self._gpus:
-            return max(1, available_cores() // max(job.processes for job in needs))
+            return max(1, available_cores() // max(job.processes * job.threads for job in needs))
         return max(1, len(self._gpus) // max(1, *(job.gpus for job in needs)))
 
 

@@ -11,7 +11,7 @@ from specs_lab.cli.children import GRACE_S, Command, Outcome, Watcher
 from specs_lab.cli.exits import EXIT_FAILED
 from specs_lab.cli.launchers.attended import Attendant, Task
 from specs_lab.cli.launchers.base import SweepLauncher, plain
-from specs_lab.cli.launchers.elsewhere import POLL_S, Elsewhere, follow_all
+from specs_lab.cli.launchers.elsewhere import POLL_S, Elsewhere, follow_all, forget_events
 from specs_lab.cli.room import Needs, available_cores
 from specs_lab.core.errors import Fault, UserError, raise_faults
 
@@ -81,6 +81,7 @@ class RayLauncher(SweepLauncher):
             resources = [self._resources(command.needs) for command in commands]
             if settings["address"] is None:
                 resources = _within(ray.cluster_resources(), resources)
+            forget_events(commands)
             remote = ray.remote(attend)
             carried = {name: os.environ[name] for name in _CARRIED if name in os.environ}
             refs = [

@@ -18,7 +18,7 @@ from specs_lab.cli.children import GRACE_S, Command, Outcome, Watcher
 from specs_lab.cli.exits import EXIT_FAILED
 from specs_lab.cli.launchers.attended import Sweep, Task
 from specs_lab.cli.launchers.base import SweepLauncher, plain
-from specs_lab.cli.launchers.elsewhere import POLL_S, Elsewhere, follow_all
+from specs_lab.cli.launchers.elsewhere import POLL_S, Elsewhere, follow_all, forget_events
 from specs_lab.cli.room import Needs, available_cores
 from specs_lab.core.errors import Fault, UserError, raise_faults
 
@@ -133,6 +133,7 @@ class SubmititLauncher(SweepLauncher):
             fix = "pip install 'specs_lab[slurm]'"
             raise UserError([Fault("hydra/launcher", "needs the package submitit, which is missing", fix)]) from error
         raise_faults(list(dict.fromkeys(fault for one in commands for fault in self._faults(one.needs))))
+        forget_events(commands)
         jobs = self.submitter(submitit, commands)
         return follow_all(
             commands,

@@ -94,7 +94,7 @@ def test_redirects_lead_nowhere(serve, to: str):
         serve(lambda connection: connection.sendall(head)).post(b"{}", Event())
 
 
-@pytest.mark.parametrize("refused", ["", "serve the model that is trained"])
-def test_no_message_names_an_option_that_is_not_there(refused: str):
-    line = Line(url="http://x", api_key_env="", timeout_s=1, retries=0, max_response_bytes=1, refused=refused)
-    assert (".retries" in line._fix(429)) == (not refused)
+@pytest.mark.parametrize("retries", [0, 2])
+def test_who_never_tries_again_is_not_told_of_an_option_for_it(retries: int):
+    line = Line(url="http://x", api_key_env="", timeout_s=1, retries=retries, max_response_bytes=1, called="rollout")
+    assert ("rollout.retries" in line._fix(429)) == bool(retries)

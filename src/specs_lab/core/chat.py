@@ -209,7 +209,8 @@ class Line:
         if status == 404:
             return f"correct {at}.url (what stands before {self.path}) or {at}.model"
         if status == 429:
-            return f"lower {at}.max_concurrent" + ("" if self.refused else f", or raise {at}.retries")  # engines have none
+            more = f", or raise {at}.retries" if self.retries else ""  # not every line has the option
+            return f"lower {at}.max_concurrent{more}"
         return "see the server's log" if status >= 500 else f"correct {at}.model, {at}.max_tokens or {at}.prompt"
 
 

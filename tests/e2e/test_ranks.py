@@ -84,7 +84,7 @@ def test_processes_that_share_a_model_make_the_study_of_one(alone, cache, tmp_pa
     done = _run(tmp_path, cache, "trainer=fsdp2", "trainer.devices=2", "hydra.run.dir=job")
     assert done.returncode == 0, done.stderr[-4000:]
     _compare(alone[0], tmp_path / "job")
-    assert done.stderr.count("final: made in") == 1  # one process speaks
+    assert done.stderr.count("evaluate_final: made in") == 1  # one process speaks
     assert not (tmp_path / "job" / "ranks").exists()
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"cache", "job"}
 

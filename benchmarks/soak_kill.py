@@ -66,10 +66,12 @@ class Left:
     Attributes:
         step: Of the newest whole checkpoint.
         results: Whole lines of journals.
+        complete: Whether only its publication was missing.
     """
 
     step: int = 0
     results: int = 0
+    complete: bool = False
 
 
 @dataclass
@@ -224,7 +226,8 @@ def left_in(drafts: Path) -> Left:
     """What drafts hold that another run can go on with."""
     steps = [int(path.parent.name.removeprefix("step-")) for path in drafts.glob("*/.work/**/step-*/checksums.json")]
     journals = [path for path in drafts.glob("*/.work/*") if path.is_file()]
-    return Left(step=max(steps, default=0), results=sum(path.read_bytes().count(b"\n") for path in journals))
+    results = sum(path.read_bytes().count(b"\n") for path in journals)
+    return Left(max(steps, default=0), results, any(drafts.glob("*/manifest.json")))
 
 
 def went_on(messages: Sequence[str]) -> int:

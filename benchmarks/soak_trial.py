@@ -180,7 +180,10 @@ def faults_of(trial: Trial, reference: Reference, store: Path) -> list[str]:
     for number, (before, after) in enumerate(zip(trial.attempts, trial.attempts[1:], strict=False), start=1):
         # A run that was killed before it looked has not gone on either.
         looked = after.code == 0 or after.first_step or after.results
-        if before.left.step and looked and after.went_on != before.left.step:
+        if before.left.complete:
+            if after.first_step or after.results:
+                faults.append(f"attempt {number} makes anew what was complete")
+        elif before.left.step and looked and after.went_on != before.left.step:
             faults.append(f"attempt {number} goes on after step {after.went_on}, not {before.left.step}")
         if after.first_step and after.first_step <= before.left.step:
             faults.append(f"attempt {number} repeats step {after.first_step}")

@@ -27,9 +27,9 @@ from specs_lab.problems.base import Problem
 from specs_lab.problems.instructions import Instruction
 from specs_lab.problems.tasks import Task
 from specs_lab.rewards.scoring import Score
+from specs_lab.rollout.engines import inprocess as sampler
 from specs_lab.rollout.inprocess import generate
 from specs_lab.rollout.sampling import Completion, Sampling
-from specs_lab.training import grpo as grpo_training
 from specs_lab.training.base import TrainingModule
 from specs_lab.training.cold_start import DPOModule, Pair, SFTModule
 from specs_lab.training.fit import ConsecutiveBatches, Items, fit
@@ -66,7 +66,7 @@ def sample(vlm: VLM, prompts: Sequence[Prompt], group: int, length: int) -> list
     """A rollout: ``group`` responses of ``length`` tokens to each prompt."""
     keys = [[f"{i}/{k}" for k in range(group)] for i in range(len(prompts))]
     settings = Sampling(temperature=1.0, max_new_tokens=length)
-    return grpo_training.generate(vlm, prompts, keys, settings, batch_size=len(prompts) * group)
+    return sampler.generate(vlm, prompts, keys, settings, batch_size=len(prompts) * group)
 
 
 def parameters(vlm: VLM) -> dict[str, int]:
@@ -219,7 +219,7 @@ def prepare(vlm: VLM, order: Order, turns: Turns) -> tuple[TrainingModule, Items
     case = order.case
     if case.sampled:
         rollouts = Rollouts(order, turns)
-        grpo_training.generate = rollouts
+        sampler.generate = rollouts
         module, examples = make_grpo(vlm, order), stream(order)
         time_updates(module, turns)
         if case.method == "rollout":

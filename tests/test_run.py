@@ -94,7 +94,7 @@ def test_a_sweep_runs_every_job_though_one_fails(tmp_path: Path, fake_model: lis
         (1, "copy", "completed"),
     ]
     assert "1 of 2 jobs failed: zero" in done.stderr
-    assert "zero: failed with exit code 1" in done.stderr
+    assert "zero: failed with exit code 2" in done.stderr  # its model is none
     assert "copy | completed" in done.stderr
     assert (tmp_path / "sweep" / "1_recipe=copy" / "job.log").is_file()
     assert (tmp_path / "sweep" / "summary.json").is_file()

@@ -52,7 +52,7 @@ class Turns:
 def test_our_side_takes_steps_of_the_right_size_until_it_is_stopped(case, monkeypatch):
     from benchmarks import our_side
 
-    monkeypatch.setattr(our_side.grpo_training, "generate", our_side.generate)  # put back afterwards
+    monkeypatch.setattr(our_side.sampler, "generate", our_side.generate)  # put back afterwards
     order, turns = order_of(case), Turns()
     vlm = our_side.load(order.model, freeze_vision=case.freeze_vision)
     before = [p.clone() for p in vlm.parameters()]

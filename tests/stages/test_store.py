@@ -569,7 +569,8 @@ def test_a_maker_that_was_suspended_just_before_publishing_takes_what_the_other_
 @pytest.mark.e2e
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_is_interrupted_gives_the_lock_back(store: Store, number: signal.Signals) -> None:
-    script = f"import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n{BUILDER}"
+    own = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # of a run in the background it is ignored
+    script = f"import signal, sys\n{own}\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n{BUILDER}"
     command = [sys.executable, "-c", script, str(store.cache), KIND, KEY, "a", "1000"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, text=True, **pipes) as process:

@@ -86,6 +86,7 @@ def make_study(folder):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # of a run in the background it is ignored
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     progress = Progress(lambda event: print(event["text"], flush=True) if event["event"] == "message" else None)
     import fake_study  # not __main__, so that option classes are the same

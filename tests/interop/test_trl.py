@@ -52,8 +52,8 @@ def pairs(tmp_path_factory) -> Path:
     data = Gold(pairs=4, rejected_form="polluted")
     context: Any = SimpleNamespace(
         options={"data": data, "problems": problems, "judge": NoJudge(), "trainer": TrainerOptions()},
-        **{"inputs": {"base": base}, "folder": folder, "work": folder / ".work", "seed": 0, "stream": "", "name": "pairs"},
-        **{"progress": Progress(), "loggers": list, "store": Store(folder.parent / "store")},
+        **{"inputs": {"base": base}, "folder": folder, "seed": 0, "stream": "", "name": "pairs"},
+        **{"work": folder / ".work", "progress": Progress(), "loggers": list, "store": Store(folder.parent / "store")},
     )
     construct.run(context)
     return folder / "pairs.parquet"

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from lightning import Callback
 
 from specs_lab.core.errors import UserError
 from specs_lab.models.prompts import Prompt
@@ -218,7 +219,7 @@ def run(toy_weights, toy_problems, tmp_path, known):
 
     tasks = [Task(p.id, "id", p, INSTRUCTIONS["tags"]) for p in toy_problems]
 
-    def train(rollout=None, steps=3, **options):
+    def train(rollout=None, steps=3, callbacks=(), resume=None, **options):
         vlm = VLM(copy.deepcopy(toy_weights[0]), toy_weights[1])
         asked = [t.text for t in tasks], [t.images for t in tasks], [t.problem.id for t in tasks]
         known.update({_short(prompt, vlm.image_id): prompt for prompt in vlm.encode_prompts(*asked)})
@@ -243,6 +244,8 @@ def run(toy_weights, toy_problems, tmp_path, known):
                 Items(5 * steps, lambda i: tasks[i % 5]),
                 ConsecutiveBatches(5, steps),
                 trainer=TrainerOptions(),
+                callbacks=callbacks,
+                resume=resume,
             )
         module.ahead.close()
         return rows, torch.cat([p.detach().flatten() for p in vlm.parameters() if p.requires_grad]), module
@@ -295,3 +298,28 @@ def test_a_batch_ahead_survives_a_checkpoint(fake, engine_of, toy_vlm, questions
     assert made[1] == 4
     assert resumed.take(6) is None
     ahead.close()
+
+
+class _Stop(Callback):
+    """Saves after the second step, and ends there."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if batch_idx == 1:
+            trainer.save_checkpoint(self.path)
+            raise SystemExit(143)
+
+
+def test_a_run_ahead_that_was_stopped_ends_as_one_that_was_not_and_asks_nothing_twice(fake, run, tmp_path) -> None:
+    _, whole, _ = run(VllmRollout(url=fake().url, ahead=1))
+    first, second = fake(), fake()
+    with pytest.raises(SystemExit):
+        run(VllmRollout(url=first.url, ahead=1), callbacks=[_Stop(tmp_path / "a.ckpt")])
+    rows, resumed, module = run(VllmRollout(url=second.url, ahead=1), resume=tmp_path / "a.ckpt")
+    assert torch.equal(whole, resumed)
+    assert [row["rollout/staleness"] for row in rows] == [1]
+    asked = [[key for key in server.asked if not key.startswith("probe")] for server in (first, second)]
+    assert (len(set(asked[0])), asked[1]) == (3 * 5 * 4, [])
+    assert module.budget.generated_tokens > 0

@@ -71,7 +71,7 @@ class RayLauncher(SweepLauncher):
             raise UserError([Fault("trainer.nodes", "a task of Ray is on one machine", fix)])
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
-            import ray
+            import ray  # pyright: ignore[reportMissingImports] # an extra
         except ImportError as error:
             fix = "pip install 'specs_lab[ray]'"
             raise UserError([Fault("hydra/launcher", "needs the package ray, which is missing", fix)]) from error

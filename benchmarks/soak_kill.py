@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import signal
@@ -227,7 +228,9 @@ def left_in(drafts: Path) -> Left:
     steps = [int(path.parent.name.removeprefix("step-")) for path in drafts.glob("*/.work/**/step-*/checksums.json")]
     journals = [path for path in drafts.glob("*/.work/*") if path.is_file()]
     results = sum(path.read_bytes().count(b"\n") for path in journals)
-    return Left(max(steps, default=0), results, any(drafts.glob("*/manifest.json")))
+    kinds = [json.loads(path.read_text())["kind"] for path in drafts.glob("*/manifest.json")]
+    # The log-probabilities of a reference are made on the way to a cold start.
+    return Left(max(steps, default=0), results, any(kind != "reference" for kind in kinds))
 
 
 def went_on(messages: Sequence[str]) -> int:

@@ -107,6 +107,10 @@ def test_what_a_killed_stage_leaves_is_counted(tmp_path):
     (work / "answers").write_bytes(b"one\ntwo\nhal")
     assert left_in(tmp_path) == Left(step=2, results=2)
     assert left_in(tmp_path / "nothing") == Left()
+    for folder, kind, complete in (("r-token", "reference", False), ("k-token", "coldstart", True)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "manifest.json").write_text(f'{{"kind": "{kind}"}}')
+        assert left_in(tmp_path).complete == complete
 
 
 def test_the_step_that_a_run_goes_on_after_is_read_from_its_messages():

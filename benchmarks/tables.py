@@ -375,6 +375,7 @@ TABLES: dict[str, Callable[[Json], str]] = {
     "memory": memory_table,
     "vllm": vllm_table,
     "rollouts": rollouts_table,
+    "sweeps": sweeps_table,
     "soak": soak_table,
     "faults": faults_table,
     "scale_model": scale_model_table,

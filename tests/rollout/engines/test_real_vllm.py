@@ -89,6 +89,6 @@ def test_an_adapter_follows_at_another_temperature(vlm, questions, open_engine) 
     LoraAdapter(rank=4, alpha=8).attach(vlm, 0)
     engine, sampling = open_engine(vlm, temperature=0.7)
     for step in range(3):
-        print("lora", step, engine.sync(vlm, step, questions))
+        assert engine.sync(vlm, step, questions)["rollout/parity"] < 1e-4
         engine.generate(questions, [[f"{step}/{i}/0"] for i in range(5)], sampling)
         _changed(vlm, step)
